@@ -1,8 +1,10 @@
 //! The generated messages, and their conversions to and from the hand-written types.
 
 mod convert;
+mod details;
 
 pub use convert::{WireError, generation, required};
+pub use details::{ERROR_DOMAIN, ErrorDetails, FieldProblem};
 
 /// `shopfleet.common.v1`.
 #[allow(clippy::all, clippy::pedantic, missing_docs)]
