@@ -1,0 +1,160 @@
+# Functions of deploy/images/build; sourced, never run. Expects $here, $repo, $bins and $rebuild.
+# shellcheck shell=bash disable=SC2154
+
+# Every image, parents first.
+ALL_IMAGES=(base mariadb redis sphinx caddy php nginx refshop-php-fpm refshop-nginx
+    node-agent shop-agent control-plane)
+TAG=1
+declare -A DONE=()
+
+say() { printf '%s\n' "images: $*"; }
+die() { printf '%s\n' "images: $*" >&2; exit 1; }
+
+image_of() { printf 'shopfleet/%s:%s' "$1" "$TAG"; }
+
+is_known() {
+    local name
+    for name in "${ALL_IMAGES[@]}"; do [[ $name == "$1" ]] && return 0; done
+    return 1
+}
+
+# The hash of the inputs an existing image was built from; empty when there is no such image.
+built_hash() {
+    docker image inspect --format '{{index .Config.Labels "shopfleet.inputs"}}' "$(image_of "$1")" 2>/dev/null || true
+}
+
+# Our images that a Dockerfile stands on or copies from.
+parents_of() {
+    sed -nE 's#^(FROM|COPY --from=) ?shopfleet/([a-z-]+):.*#\2#p; s#^COPY --from=shopfleet/([a-z-]+):.*#\1#p' \
+        "$here/$1/Dockerfile" | grep -vx debian | sort -u
+}
+
+build_with_parents() {
+    local name=$1 parent
+    [[ -n ${DONE[$name]:-} ]] && return
+    while read -r parent; do
+        [[ -z $parent ]] || build_with_parents "$parent"
+    done < <(parents_of "$name")
+    if [[ $name == base ]]; then make_debian; fi
+    build_one "$name"
+    DONE[$name]=1
+}
+
+# Lays out the build context: the image's folder, and what its `inputs` file names
+# (lines of "<path in the repository or bins/<file>> <path in the context>").
+lay_out_context() {
+    local name=$1 context=$2 from to
+    cp -a "$here/$name/." "$context/"
+    [[ -f $here/$name/inputs ]] || return 0
+    while read -r from to; do
+        [[ -z $from || $from == \#* ]] && continue
+        case $from in
+            bins/*) from=$bins/${from#bins/} ;;
+            *) from=$repo/$from ;;
+        esac
+        [[ -e $from ]] || die "$name needs $from, which is not there; build it first (or name its place with --bins)"
+        mkdir -p "$context/$(dirname "$to")"
+        cp -a "$from" "$context/$to"
+    done <"$here/$name/inputs"
+}
+
+hash_of_context() {
+    local name=$1 context=$2 parent
+    {
+        tar -C "$context" --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner -cf - .
+        while read -r parent; do [[ -z $parent ]] || built_hash "$parent"; done < <(parents_of "$name")
+        [[ $name != base ]] || docker image inspect --format '{{.Id}}' shopfleet/debian:bookworm
+    } | sha256sum | cut -c1-32
+}
+
+build_one() {
+    local name=$1 context hash started=$SECONDS log
+    context=$(mktemp -d)
+    log=$(mktemp)
+    # shellcheck disable=SC2064 # the names are wanted as they are now
+    trap "rm -rf '$context' '$log'" EXIT
+    lay_out_context "$name" "$context"
+    hash=$(hash_of_context "$name" "$context")
+    if [[ $rebuild == no && $(built_hash "$name") == "$hash" ]]; then
+        say "$name: unchanged"
+    else
+        say "$name: building …"
+        local fresh=()
+        [[ $rebuild == no ]] || fresh=(--no-cache)
+        if ! DOCKER_BUILDKIT=0 docker build "${fresh[@]}" --force-rm --label "shopfleet.inputs=$hash" \
+            --tag "$(image_of "$name")" "$context" >"$log" 2>&1; then
+            tail -n 40 "$log" >&2
+            die "$name could not be built; the end of its log is above"
+        fi
+        say "$name: built in $((SECONDS - started)) s"
+    fi
+    rm -rf "$context" "$log"
+    trap - EXIT
+}
+
+# shopfleet/debian:bookworm: pulled when a registry answers, else made here with mmdebstrap.
+make_debian() {
+    if docker image inspect shopfleet/debian:bookworm >/dev/null 2>&1 && [[ $rebuild == no ]]; then return; fi
+    if timeout 60 docker pull --quiet debian:bookworm-slim >/dev/null 2>&1; then
+        docker tag debian:bookworm-slim shopfleet/debian:bookworm
+        say 'debian: pulled'
+        return
+    fi
+    say 'debian: no registry answers; making it with mmdebstrap (about a minute) …'
+    if ! command -v mmdebstrap >/dev/null; then
+        apt-get install -y -q --no-install-recommends mmdebstrap >/dev/null ||
+            die 'mmdebstrap could not be installed; run apt-get update, or install it by hand'
+    fi
+    local sources options=()
+    sources=$(mktemp)
+    host_sources >"$sources"
+    while read -r line; do options+=("--aptopt=$line"); done < <(host_apt_options)
+    mmdebstrap --quiet --variant=minbase "${options[@]}" \
+        --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
+        --dpkgopt='path-exclude=/usr/share/locale/*' --dpkgopt='path-exclude=/usr/share/info/*' \
+        --include=ca-certificates \
+        --customize-hook='rm -rf "$1"/var/cache/apt/* "$1"/var/lib/apt/lists/* "$1"/var/log/* "$1"/etc/hostname "$1"/etc/resolv.conf' \
+        bookworm - "$sources" | docker import - shopfleet/debian:bookworm >/dev/null
+    rm -f "$sources"
+    say 'debian: made'
+}
+
+# The Debian mirrors this host itself uses, as sources.list lines.
+host_sources() {
+    local lines
+    lines=$(apt-get indextargets --format 'deb $(REPO_URI) $(RELEASE) $(COMPONENT)' \
+        'Created-By: Packages' 'Origin: Debian' 2>/dev/null | grep -E ' bookworm(-updates|-security)? ' | sort -u || true)
+    if [[ -z $lines ]]; then
+        # Before the first `apt-get update` the host knows no targets: take its configured lines.
+        lines=$(grep -hE '^deb .* bookworm' /etc/apt/sources.list /etc/apt/sources.list.d/*.list 2>/dev/null || true)
+    fi
+    [[ -n $lines ]] || die 'this host has no Debian bookworm source configured; run apt-get update and try again'
+    printf '%s\n' "$lines"
+}
+
+# What of the host's apt settings a build needs to reach the same mirrors: proxies, and clock tolerance.
+host_apt_options() {
+    apt-config dump | grep -E '^Acquire::(Check-Valid-Until|Check-Date|http::Proxy|https::Proxy) ' | sed 's/;$//' || true
+}
+
+save_images() {
+    local dir=$1 name
+    shift
+    mkdir -p "$dir"
+    for name in "$@"; do
+        docker image inspect "$(image_of "$name")" >/dev/null 2>&1 || die "$name is not built yet"
+        docker save --output "$dir/$name.tar.part" "$(image_of "$name")"
+        mv "$dir/$name.tar.part" "$dir/$name.tar"
+        say "$name: saved"
+    done
+}
+
+load_images() {
+    local dir=$1 name
+    shift
+    for name in "$@"; do
+        [[ -f $dir/$name.tar ]] || die "$dir/$name.tar is not there"
+        docker load --quiet --input "$dir/$name.tar" >/dev/null
+        say "$name: loaded"
+    done
+}
