@@ -1,0 +1,27 @@
+//! The command line. Each role owns its own arguments; secrets are never among them.
+
+use clap::{Parser, Subcommand};
+
+use crate::{node, store};
+
+/// Agents of Shopfleet.
+#[derive(Debug, Parser)]
+#[command(name = "shop-agent", version, about)]
+pub struct Cli {
+    /// Which role to run.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The roles.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the agent of one store, inside the store's networks.
+    Run(store::RunArgs),
+    /// Run the agent of this host.
+    Node(node::NodeArgs),
+    /// Answer the edge's questions about which containers serve a host name.
+    Names(node::names::NamesArgs),
+    /// Check that this binary can do on this machine what it will need: randomness, keys, TLS.
+    SelfTest,
+}

@@ -1,0 +1,13 @@
+//! The node agent, the shop agent and the name responder: one binary, three roles.
+//!
+//! Arrows inside: `standalone → {store, node} → {uplink, engine, ledger} → identity`. The two roles share nothing else:
+//! the store role reaches containers only through [`engine::StoreEngine`], and only [`node`] knows Docker.
+
+pub mod cli;
+pub mod engine;
+pub mod identity;
+pub mod ledger;
+pub mod node;
+pub mod store;
+pub mod telemetry;
+pub mod uplink;

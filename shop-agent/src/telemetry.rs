@@ -1,0 +1,36 @@
+//! Logs: JSON when not on a terminal, readable otherwise. Never a secret, never a shop's own log text.
+
+use std::io::IsTerminal as _;
+
+use tracing_subscriber::EnvFilter;
+
+use crate::identity::{KeyError, KeyPair};
+
+/// Starts logging to standard error. `SHOPFLEET_LOG` filters, such as `info,shop_agent=debug`.
+pub fn start() {
+    let filter =
+        EnvFilter::try_from_env("SHOPFLEET_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    // An error means that a subscriber is set already, as in tests.
+    let _ = if std::io::stderr().is_terminal() {
+        builder.try_init()
+    } else {
+        builder
+            .json()
+            .flatten_event(true)
+            .with_current_span(false)
+            .try_init()
+    };
+}
+
+/// What `shop-agent self-test` checks: the random source and the signing key type work here.
+///
+/// # Errors
+/// When a key cannot be made.
+pub fn self_test() -> Result<(), KeyError> {
+    let key = KeyPair::generate()?;
+    key.csr_der()?;
+    Ok(())
+}
