@@ -1,1 +1,11 @@
-//! placeholder
+//! What the whole-system stories share: the installed system, its CLI, its Docker, and waiting for conditions.
+//!
+//! Everything is reached the way an operator or a buyer reaches it: `shopctl`, `curl`, `docker`. No part of the
+//! product is linked in, so a story cannot pass by sharing a mistake with the code under test.
+
+pub mod docker;
+pub mod fleet;
+pub mod http;
+pub mod process;
+pub mod repository;
+pub mod wait;
