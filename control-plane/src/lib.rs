@@ -1,4 +1,6 @@
 //! The control plane: desired state, identity, placement, operations and audit of a fleet. It holds no store secret, speaks to no Docker
 //! and has no route into a store.
 
+pub mod domain;
 pub mod fleet;
+pub mod identity;

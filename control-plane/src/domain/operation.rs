@@ -1,0 +1,208 @@
+//! An operation: the durable record of one thing an operator asked for, with a linear list of steps.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use shop_proto::{Generation, StoreId, StoreName};
+
+/// One thing an operator asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Operation {
+    /// UUIDv7 text.
+    pub id: String,
+    pub kind: OperationKind,
+    pub organisation: String,
+    pub store: StoreId,
+    pub store_name: StoreName,
+    /// Generation it made.
+    pub generation: Generation,
+    pub state: OperationState,
+    /// Why it waits or failed, such as `no_capacity`; empty when all is well.
+    pub reason: String,
+    /// One sentence for an operator.
+    pub message: String,
+    pub steps: Vec<Step>,
+    pub requested_by: String,
+    pub requested_reason: String,
+    pub request_id: String,
+    pub created_at: Timestamp,
+    pub started_at: Option<Timestamp>,
+    pub ended_at: Option<Timestamp>,
+    pub deadline: Deadline,
+    pub change_seq: u64,
+}
+
+/// What was asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum OperationKind {
+    Create,
+    Start,
+    Stop,
+    Restart,
+    Delete,
+}
+
+impl OperationKind {
+    const ALL: [Self; 5] = [
+        Self::Create,
+        Self::Start,
+        Self::Stop,
+        Self::Restart,
+        Self::Delete,
+    ];
+
+    /// As written.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Create => "create",
+            Self::Start => "start",
+            Self::Stop => "stop",
+            Self::Restart => "restart",
+            Self::Delete => "delete",
+        }
+    }
+
+    /// From the written form.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == text)
+    }
+
+    /// Ends with the store serving, and has a deadline for it.
+    #[must_use]
+    pub const fn ends_serving(self) -> bool {
+        matches!(self, Self::Create | Self::Start | Self::Restart)
+    }
+}
+
+impl fmt::Display for OperationKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Where it stands. Changes only through [`OperationState::next`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum OperationState {
+    /// Waits for something outside, such as room on a node.
+    Pending,
+    Running,
+    Succeeded,
+    Failed,
+    /// A newer operation on the same store took its place.
+    Cancelled,
+}
+
+/// An operation that has ended stays as it ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the operation has ended")]
+pub struct OperationEnded;
+
+impl OperationState {
+    /// All.
+    pub const ALL: [Self; 5] = [
+        Self::Pending,
+        Self::Running,
+        Self::Succeeded,
+        Self::Failed,
+        Self::Cancelled,
+    ];
+
+    /// The one way a state changes.
+    ///
+    /// # Errors
+    /// When it has ended in another state.
+    pub fn next(self, wanted: Self) -> Result<Self, OperationEnded> {
+        if self.ended() && wanted != self {
+            Err(OperationEnded)
+        } else {
+            Ok(wanted)
+        }
+    }
+
+    /// Nothing more happens to it.
+    #[must_use]
+    pub const fn ended(self) -> bool {
+        matches!(self, Self::Succeeded | Self::Failed | Self::Cancelled)
+    }
+
+    /// As written.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Running => "running",
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
+    /// From the written form.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.as_str() == text)
+    }
+}
+
+/// One step. Times are epoch milliseconds, as they are stored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Step {
+    pub name: String,
+    pub state: StepState,
+    pub message: String,
+    pub started_ms: Option<i64>,
+    pub ended_ms: Option<i64>,
+}
+
+/// Where a step stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StepState {
+    Pending,
+    Running,
+    Done,
+    Failed,
+}
+
+impl StepState {
+    /// As written.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Running => "running",
+            Self::Done => "done",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// When an operation is given up. The clock starts at placement and stops while the store awaits secrets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deadline {
+    /// Not placed yet, or a kind without one.
+    None,
+    Until(Timestamp),
+    /// Stopped with so much left.
+    Paused {
+        left_ms: i64,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_ended_stays() {
+        for from in OperationState::ALL {
+            for to in OperationState::ALL {
+                let allowed = from.next(to).is_ok();
+                assert_eq!(allowed, !from.ended() || from == to, "{from:?} {to:?}");
+            }
+        }
+    }
+}
