@@ -3,6 +3,7 @@
 //! Everything is reached the way an operator or a buyer reaches it: `shopctl`, `curl`, `docker`. No part of the
 //! product is linked in, so a story cannot pass by sharing a mistake with the code under test.
 
+pub mod bench;
 pub mod docker;
 pub mod fleet;
 pub mod http;

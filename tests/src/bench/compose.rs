@@ -1,0 +1,120 @@
+//! The peer people have: `docker-compose up -d` of the same template, with its health checks and `depends_on`.
+
+use std::{
+    fs,
+    net::{IpAddr, Ipv4Addr},
+    path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, anyhow};
+
+use super::deep;
+use crate::process;
+
+const UP_LIMIT: Duration = Duration::from_secs(240);
+
+/// One project in its own directory: the template's compose file, its secrets, and fixed networks.
+pub struct Compose {
+    directory: PathBuf,
+    project: String,
+    subnet: u8,
+}
+
+impl Compose {
+    /// Prepares a project whose health checks run every `interval`; `subnet` is the third byte of 10.199.x.0.
+    pub fn prepare(
+        template: &Path,
+        secrets: &Path,
+        root: &Path,
+        project: &str,
+        interval: &str,
+        subnet: u8,
+    ) -> anyhow::Result<Self> {
+        let directory = root.join(project);
+        fs::create_dir_all(directory.join("secrets"))?;
+        for file in fs::read_dir(secrets)? {
+            let file = file?;
+            fs::copy(
+                file.path(),
+                directory.join("secrets").join(file.file_name()),
+            )?;
+        }
+        let text = fs::read_to_string(template)
+            .with_context(|| format!("no template at {}", template.display()))?;
+        let changed = text.replace("interval: 5s", &format!("interval: {interval}"));
+        anyhow::ensure!(
+            interval == "5s" || changed != text,
+            "the template has no 5 s interval"
+        );
+        fs::write(directory.join("compose.yaml"), changed)?;
+        let fixed = format!(
+            "services:\n  web-nginx: {{networks: {{app: {{ipv4_address: 10.199.{subnet}.3}}}}}}\n\
+             networks:\n  app: {{ipam: {{config: [{{subnet: 10.199.{subnet}.0/27}}]}}}}\n  \
+             data: {{ipam: {{config: [{{subnet: 10.199.{subnet}.32/27}}]}}}}\n  \
+             egress: {{ipam: {{config: [{{subnet: 10.199.{subnet}.64/27}}]}}}}\n"
+        );
+        fs::write(directory.join("fixed.yaml"), fixed)?;
+        Ok(Self {
+            directory,
+            project: project.to_owned(),
+            subnet,
+        })
+    }
+
+    /// From nothing to the first 200 of the deep check.
+    pub fn up(&self) -> anyhow::Result<Instant> {
+        self.timed(
+            &["--profile", "nginx", "--profile", "sphinx"],
+            &["up", "-d"],
+        )
+    }
+
+    /// Stops everything, keeps everything.
+    pub fn stop(&self) -> anyhow::Result<()> {
+        self.run(&["--profile", "nginx", "--profile", "sphinx"], &["stop"])
+    }
+
+    /// From stopped to the first 200 of the deep check.
+    pub fn start_again(&self) -> anyhow::Result<Instant> {
+        self.up()
+    }
+
+    /// Everything gone again.
+    pub fn down(&self) -> anyhow::Result<()> {
+        self.run(
+            &["--profile", "nginx", "--profile", "sphinx"],
+            &["down", "--volumes", "--timeout", "1"],
+        )
+    }
+
+    fn timed(&self, options: &[&str], command: &[&str]) -> anyhow::Result<Instant> {
+        thread::scope(|scope| {
+            let ready = scope.spawn(|| {
+                let web = IpAddr::V4(Ipv4Addr::new(10, 199, self.subnet, 3));
+                deep::wait(web, 8080, "compose.localhost")
+            });
+            self.run(options, command)?;
+            ready.join().map_err(|_| anyhow!("the watcher panicked"))?
+        })
+    }
+
+    fn run(&self, options: &[&str], command: &[&str]) -> anyhow::Result<()> {
+        let main = self.directory.join("compose.yaml");
+        let fixed = self.directory.join("fixed.yaml");
+        let mut args: Vec<&str> = vec![
+            "--project-name",
+            &self.project,
+            "--file",
+            main.to_str().context("path")?,
+            "--file",
+            fixed.to_str().context("path")?,
+        ];
+        args.extend_from_slice(options);
+        args.extend_from_slice(command);
+        process::run("docker-compose", &args, UP_LIMIT)?
+            .ok()
+            .map(drop)
+    }
+}
