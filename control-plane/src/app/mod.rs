@@ -1,0 +1,111 @@
+//! What an API user can ask for: one use-case a method, with typed input, output and error. REST and gRPC are thin over these.
+//!
+//! Who may ask is decided before, centrally, by route and role; what is asked is decided here.
+
+mod error;
+mod input;
+mod signatures;
+mod stores;
+mod view;
+mod world;
+
+use std::{sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use shop_proto::{Digest, NodeId, StoreId};
+
+pub use error::{AppError, Problem};
+pub use input::*;
+pub use view::*;
+pub use world::{RandomIds, SystemClock};
+
+use crate::{db::Db, domain::session::Orders};
+
+/// The control plane's use-cases. Cheap to clone.
+#[derive(Clone)]
+pub struct App(Arc<Context>);
+
+/// What use-cases and background tasks work with.
+pub struct Context {
+    pub db: Db,
+    pub clock: Arc<dyn Clock>,
+    pub ids: Arc<dyn Ids>,
+    pub orders: Arc<dyn Orders>,
+    pub settings: Settings,
+    pub started_at: Timestamp,
+}
+
+/// What the configuration decides about use-cases.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Stores get `<name>-<suffix>.<base domain>`. One label, such as `localhost`, is allowed.
+    pub base_domain: String,
+    /// From placement to serving.
+    pub provision_deadline: Duration,
+    /// Stores that may be provisioning on one node at once; the others queue.
+    pub provisioning_per_node: u32,
+    /// CPU reservations may add up to so many times the CPUs there are.
+    pub cpu_overcommit: u32,
+    /// How long a node may be away before its stores are called unreachable.
+    pub unreachable_after: Duration,
+    /// Pin in join tokens: SHA-256 of the root's SubjectPublicKeyInfo.
+    pub root_pin: Digest,
+    /// `host:port` that nodes are told to enrol at.
+    pub enroll_addresses: Vec<String>,
+    /// `host:port` that agents are told to open sessions at.
+    pub agent_addresses: Vec<String>,
+}
+
+impl Settings {
+    /// Defaults around what has none.
+    #[must_use]
+    pub fn new(base_domain: String, root_pin: Digest) -> Self {
+        Self {
+            base_domain,
+            provision_deadline: Duration::from_secs(600),
+            provisioning_per_node: 4,
+            cpu_overcommit: 4,
+            unreachable_after: Duration::from_secs(30),
+            root_pin,
+            enroll_addresses: Vec::new(),
+            agent_addresses: Vec::new(),
+        }
+    }
+}
+
+impl App {
+    /// With the system's clock and randomness and the built-in templates.
+    #[must_use]
+    pub fn new(db: Db, orders: Arc<dyn Orders>, settings: Settings) -> Self {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        Self(Arc::new(Context {
+            db,
+            started_at: clock.now(),
+            clock,
+            ids: Arc::new(RandomIds),
+            orders,
+            settings,
+        }))
+    }
+
+    /// What it works with.
+    #[must_use]
+    pub fn context(&self) -> &Context {
+        &self.0
+    }
+}
+
+/// Tells the time; passed in so that tests can.
+pub trait Clock: Send + Sync {
+    fn now(&self) -> Timestamp;
+}
+
+/// Makes ids and secrets; passed in so that tests can.
+pub trait Ids: Send + Sync {
+    fn store(&self) -> StoreId;
+    fn node(&self) -> NodeId;
+    /// UUIDv7 text.
+    fn operation(&self) -> String;
+    /// `length` characters a-z and 2-7, unguessable.
+    fn base32(&self, length: usize) -> String;
+}

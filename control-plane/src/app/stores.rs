@@ -1,0 +1,1 @@
+//! Stores: create, see, start, stop, restart, delete.
