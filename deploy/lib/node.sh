@@ -21,8 +21,10 @@ node_comes_up() { wait_until "$NODE_WAIT_SECONDS" node_is_ready; }
 
 # The join token is used once and lives in a file that only root reads.
 join_token() {
-    [[ -z $(state_get node_id) && ! -s $NODE_STATE/join-token ]] || return 0
-    (umask 077 && cli node join --token-only >"$NODE_STATE/join-token") ||
+    [[ -z $(state_get node_id) ]] || return 0
+    # One left by a run that was cut off may have expired since.
+    rm -f "$NODE_STATE/join-token"
+    cli_quiet node join --token-file "$NODE_STATE/join-token" ||
         die 'no join token could be made' 'see: shopctl status'
 }
 

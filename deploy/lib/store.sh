@@ -16,7 +16,7 @@ store_ensure() {
     else
         CURRENT_STEP="creating store $STORE"
         say "  …     creating store $STORE"
-        cli store create "$STORE" --template "$TEMPLATE" "${profiles[@]}" --wait --timeout 600s ||
+        cli store create "$STORE" --template "$TEMPLATE" "${profiles[@]}" --wait --timeout 600 ||
             die "store $STORE is not running" "see: shopctl store get $STORE, shopctl store events $STORE"
     fi
     url=$(store_field url)

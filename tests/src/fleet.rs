@@ -1,1 +1,239 @@
-//! fleet
+//! The installed system, asked through `shopctl`, and stores that stories make in it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use crate::http::{self, Answer};
+use crate::process::{self, Output};
+use crate::wait::wait_for;
+
+const STATE: &str = "/var/lib/shopfleet-quickstart/state";
+const CONTEXT: &str = "quickstart";
+/// Longer than anything an operation may take; a story that needs it has failed anyway.
+pub const PATIENCE: Duration = Duration::from_secs(120);
+
+/// The system that `deploy/quickstart` installed on this machine.
+#[derive(Debug, Clone)]
+pub struct Fleet {
+    settings: BTreeMap<String, String>,
+}
+
+/// A store, as `shopctl store get -o json` shows it.
+#[derive(Debug, Clone, Deserialize)]
+pub struct StoreView {
+    pub id: String,
+    pub name: String,
+    pub status: String,
+    pub reason: Option<String>,
+    pub message: Option<String>,
+    pub url: Option<String>,
+    pub node: Option<String>,
+    pub generation: u64,
+    pub hosts: Vec<String>,
+    pub replicas: Vec<ReplicaView>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub struct ReplicaView {
+    pub service: String,
+    pub phase: String,
+    pub reason: Option<String>,
+    pub restarts: u32,
+}
+
+/// A node, as `shopctl node list -o json` shows it.
+#[derive(Debug, Clone, Deserialize)]
+pub struct NodeView {
+    pub id: String,
+    pub name: String,
+    pub status: String,
+    pub stores: u32,
+}
+
+/// A login that only the caller could open.
+#[derive(Deserialize)]
+pub struct Login {
+    pub url: String,
+    pub user: String,
+    pub password: String,
+}
+
+impl Fleet {
+    /// The installed system; an error says how to get one.
+    pub fn installed() -> anyhow::Result<Self> {
+        let text = std::fs::read_to_string(STATE).with_context(|| {
+            format!("{STATE} cannot be read: run tests/run system, which installs first")
+        })?;
+        let pairs = text.lines().filter_map(|line| line.split_once('='));
+        Ok(Self {
+            settings: pairs.map(|(k, v)| (k.to_owned(), v.to_owned())).collect(),
+        })
+    }
+
+    /// A value quickstart remembers.
+    pub fn setting(&self, key: &str) -> anyhow::Result<&str> {
+        self.settings
+            .get(key)
+            .map(String::as_str)
+            .with_context(|| format!("quickstart's state has no {key}"))
+    }
+
+    /// `shopctl` with these arguments.
+    pub fn ctl(&self, args: &[&str]) -> anyhow::Result<Output> {
+        let mut all = vec!["--context", CONTEXT];
+        all.extend_from_slice(args);
+        process::run("shopctl", &all, PATIENCE * 6)
+    }
+
+    /// `shopctl … -o json`, parsed.
+    pub fn json<T: DeserializeOwned>(&self, args: &[&str]) -> anyhow::Result<T> {
+        let mut all = args.to_vec();
+        all.extend(["-o", "json"]);
+        let text = self.ctl(&all)?.ok().with_context(|| args.join(" "))?;
+        serde_json::from_str(&text).with_context(|| format!("{args:?} printed {text}"))
+    }
+
+    pub fn nodes(&self) -> anyhow::Result<Vec<NodeView>> {
+        self.json(&["node", "list"])
+    }
+
+    pub fn stores(&self) -> anyhow::Result<Vec<StoreView>> {
+        self.json(&["store", "list"])
+    }
+
+    /// A store that is there already, such as quickstart's `demo`; it is not deleted afterwards.
+    pub fn existing(&self, name: &str) -> anyhow::Result<Store> {
+        let store = Store {
+            fleet: self.clone(),
+            name: name.to_owned(),
+            owned: false,
+        };
+        store.get()?;
+        Ok(store)
+    }
+
+    /// Asks for a refshop and does not wait. It is deleted when the story ends, however it ends.
+    pub fn create(&self, name: &str, args: &[&str]) -> anyhow::Result<Store> {
+        let mut all = vec!["store", "create", name];
+        if !args.contains(&"--template") {
+            all.extend(["--template", "refshop"]);
+        }
+        all.extend_from_slice(args);
+        let store = Store {
+            fleet: self.clone(),
+            name: name.to_owned(),
+            owned: true,
+        };
+        self.ctl(&all)?.ok()?;
+        Ok(store)
+    }
+
+    /// Asks for a refshop and waits until it runs.
+    pub fn create_running(&self, name: &str, args: &[&str]) -> anyhow::Result<Store> {
+        let store = self.create(name, args)?;
+        store.wait_status("running")?;
+        Ok(store)
+    }
+
+    /// A request as a buyer's browser would make it, wherever the name resolves to.
+    pub fn get(&self, url: &str, args: &[&str]) -> anyhow::Result<Answer> {
+        let to = format!("::127.0.0.1:{}", self.setting("edge_http")?);
+        let mut all = vec!["--connect-to", &to];
+        all.extend_from_slice(args);
+        all.push(url);
+        http::curl(&all)
+    }
+}
+
+/// A store of a story; deleted at its end.
+pub struct Store {
+    pub fleet: Fleet,
+    pub name: String,
+    owned: bool,
+}
+
+impl Store {
+    pub fn get(&self) -> anyhow::Result<StoreView> {
+        self.fleet.json(&["store", "get", &self.name])
+    }
+
+    pub fn id(&self) -> anyhow::Result<String> {
+        Ok(self.get()?.id)
+    }
+
+    pub fn url(&self) -> anyhow::Result<String> {
+        self.get()?
+            .url
+            .with_context(|| format!("store {} has no URL yet", self.name))
+    }
+
+    /// Waits for a status. `failed` ends the waiting at once, unless it is what is waited for.
+    pub fn wait_status(&self, status: &str) -> anyhow::Result<StoreView> {
+        let what = format!("store {} is {status}", self.name);
+        let ended = |view: &StoreView| {
+            view.status == status || (view.status == "failed" && status != "failed")
+        };
+        let view = wait_for(&what, PATIENCE * 2, || self.get(), ended)?;
+        if view.status != status {
+            bail!(
+                "store {} is {} ({:?}: {:?}), not {status}",
+                self.name,
+                view.status,
+                view.reason,
+                view.message
+            );
+        }
+        Ok(view)
+    }
+
+    /// One of start, stop, restart, and waits for its operation.
+    pub fn act(&self, verb: &str) -> anyhow::Result<()> {
+        self.fleet
+            .ctl(&["store", verb, &self.name, "--wait"])?
+            .ok()
+            .map(drop)
+    }
+
+    pub fn delete(&self) -> anyhow::Result<()> {
+        self.fleet
+            .ctl(&["store", "delete", &self.name, "--yes", "--wait"])?
+            .ok()
+            .map(drop)
+    }
+
+    /// A request to this shop; `path` starts with a slash.
+    pub fn request(&self, path: &str, args: &[&str]) -> anyhow::Result<Answer> {
+        let url = self.url()?;
+        self.fleet
+            .get(&format!("{}{path}", url.trim_end_matches('/')), args)
+    }
+
+    /// Waits until the shop's deep check says 200 through the edge.
+    pub fn wait_serving(&self, limit: Duration) -> anyhow::Result<Answer> {
+        let url = self.url()?;
+        let health = format!("{}/health", url.trim_end_matches('/'));
+        wait_for(
+            &format!("{health} answers 200"),
+            limit,
+            || self.fleet.get(&health, &["--max-time", "5"]),
+            |answer| answer.status == 200,
+        )
+    }
+
+    pub fn credentials(&self) -> anyhow::Result<Login> {
+        self.fleet.json(&["store", "credentials", &self.name])
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        if self.owned {
+            // Deleted already, or the system is down: the story itself has said so.
+            let _ = self.fleet.ctl(&["store", "delete", &self.name, "--yes"]);
+        }
+    }
+}

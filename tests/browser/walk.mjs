@@ -1,0 +1,90 @@
+// A buyer and then the shop's owner, in a real browser: search, product, cart, checkout, the order in the shop's admin.
+// Reads its task as JSON on standard input (the admin's password must not be an argument), prints a JSON result.
+import { mkdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { chromium } from 'playwright-core';
+
+const task = JSON.parse(readFileSync(0, 'utf8'));
+const flags = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
+  '--disable-component-update', '--disable-sync', '--disable-dev-shm-usage', '--host-resolver-rules=MAP * 127.0.0.1'];
+const by = (name) => `[data-test="${name}"]`;
+
+async function shot(page, name) {
+  if (!task.shots) return;
+  mkdirSync(task.shots, { recursive: true });
+  await page.screenshot({ path: join(task.shots, `${task.name}-${name}.png`) });
+}
+
+// Whatever a page asks of another origin, or fails to load, is a fault of the shop.
+function watch(page, faults) {
+  const origin = new URL(task.url).origin;
+  page.on('response', (r) => { if (r.status() >= 400) faults.push(`${r.status()} ${r.url()}`); });
+  page.on('request', (r) => { if (!r.url().startsWith(origin) && !r.url().startsWith('data:')) faults.push(`foreign ${r.url()}`); });
+  page.on('pageerror', (e) => faults.push(`script ${e.message}`));
+}
+
+async function refshop(page) {
+  await page.goto(task.url);
+  await shot(page, 'home');
+  await page.fill(by('search-input'), task.search);
+  await page.press(by('search-input'), 'Enter');
+  await page.waitForSelector(by('product-card'));
+  await shot(page, 'search');
+  await page.locator(by('product-card')).first().locator('a').first().click();
+  await page.waitForSelector(by('add-to-cart'));
+  await shot(page, 'product');
+  await page.click(by('add-to-cart'));
+  await page.waitForLoadState();
+  await page.click(by('cart-link'));
+  await page.waitForSelector(by('checkout-link'));
+  await shot(page, 'cart');
+  await page.click(by('checkout-link'));
+  await page.waitForSelector(by('place-order'));
+  for (const [field, value] of Object.entries(task.buyer)) await page.fill(`[name="${field}"]`, value);
+  await shot(page, 'checkout');
+  await page.click(by('place-order'));
+  await page.waitForSelector(by('order-number'));
+  await shot(page, 'confirmation');
+  return (await page.textContent(by('order-number'))).trim();
+}
+
+async function owner(page, number) {
+  await page.goto(task.admin.url);
+  await page.fill(by('admin-email'), task.admin.user);
+  await page.fill(by('admin-password'), task.admin.password);
+  await page.click(by('admin-login'));
+  const row = page.locator(by('order-row')).filter({ hasText: number });
+  await row.first().waitFor();
+  await shot(page, 'admin');
+}
+
+async function wordpress(page) {
+  await page.goto(task.url);
+  await shot(page, 'home');
+  await page.goto(task.admin.url);
+  await page.fill('#user_login', task.admin.user);
+  await page.fill('#user_pass', task.admin.password);
+  await page.click('#wp-submit');
+  await page.waitForSelector('#wpadminbar');
+  await shot(page, 'admin');
+  return 'logged in';
+}
+
+const browser = await chromium.launch({ executablePath: '/usr/bin/chromium', headless: true, args: flags });
+const faults = [];
+try {
+  const context = await browser.newContext({ viewport: { width: 1280, height: 860 } });
+  const page = await context.newPage();
+  page.setDefaultTimeout(20000);
+  if (task.kind === 'refshop') watch(page, faults);
+  let result;
+  if (task.kind === 'wordpress') {
+    result = await wordpress(page);
+  } else {
+    result = await refshop(page);
+    await owner(page, result);
+  }
+  process.stdout.write(JSON.stringify({ result, faults }) + '\n');
+} finally {
+  await browser.close();
+}

@@ -1,0 +1,102 @@
+# The suites of tests/run. Sourced, never run.
+# shellcheck shell=bash
+
+CARGO=(--profile quick --locked)
+
+lints() { cargo clippy "${CARGO[@]}" --workspace --all-targets --all-features -- -D warnings; }
+
+shell_syntax() {
+    local file status=0
+    while read -r file; do
+        if head -n 1 "$file" | grep -q '^#!.*bash' || [[ $file == *.sh ]]; then bash -n "$file" || status=1; fi
+    done < <(git ls-files --cached --others --exclude-standard deploy tests .ci)
+    return "$status"
+}
+
+rust_tests() {
+    if command -v cargo-nextest >/dev/null; then
+        cargo nextest run --cargo-profile quick --locked --workspace --no-fail-fast --color never
+    else
+        cargo test "${CARGO[@]}" --workspace --no-fail-fast
+    fi
+}
+
+binaries() { cargo build "${CARGO[@]}" -p control-plane -p shop-agent -p shopctl; }
+
+compose_accepts() {
+    local file status=0 words
+    for file in compose-templates/*/compose.yaml; do
+        words=$(docker-compose -f "$file" config --quiet 2>&1) || { printf '%s: %s\n' "$file" "$words"; status=1; }
+    done
+    return "$status"
+}
+
+unit_suite() {
+    phase 'format' cargo fmt --all -- --check
+    phase 'shell syntax' shell_syntax
+    phase 'docker-compose accepts every template' compose_accepts
+    phase 'lints' lints
+    phase 'binaries' binaries
+    phase 'images' deploy/images/build
+    phase 'PostgreSQL for the tests' postgres_up
+    export SHOPFLEET_TEST_DOCKER=1
+    counted 'Rust tests' rust_tests
+    unset SHOPFLEET_TEST_DOCKER
+    postgres_down
+}
+
+quickstart_down() {
+    local keep=()
+    # Images that were here before the run are not ours to remove.
+    [[ $IMAGES_WERE_HERE == no ]] || keep=(--keep-images)
+    deploy/quickstart --down --yes "${keep[@]}"
+}
+
+system_up() {
+    if [[ -d $QUICKSTART_STATE ]]; then
+        if ! wants system; then return; fi
+        quickstart_down
+    fi
+    INSTALLED_BY_US=yes
+    phase 'quickstart' deploy/quickstart --yes --save-images "$WORK/images"
+    export SHOPFLEET_NODE_IMAGES=$WORK/images
+}
+
+browser_tools() { (cd tests/browser && npm install --no-package-lock --no-audit --no-fund --loglevel=error); }
+
+python_tools() {
+    python3 -m venv "$WORK/venv" && "$WORK/venv/bin/pip" install --quiet --disable-pip-version-check -r tests/clients/requirements.txt
+    export SHOPFLEET_PYTHON=$WORK/venv/bin/python
+}
+
+# One after the other: they share one machine, and some of them kill parts of it.
+stories() { cargo test "${CARGO[@]}" -p shop-tests --features system --test system --no-fail-fast -- --test-threads=1 --nocapture; }
+
+nothing_left() {
+    local left
+    left=$(
+        docker ps --all --format 'container {{.Names}}' | grep -E ' (sf-|shopfleet)' || true
+        docker network ls --format 'network {{.Name}}' | grep -E ' (sf-|shopfleet)' || true
+        docker volume ls --format 'volume {{.Name}}' | grep -E ' (sf-|shopfleet)' || true
+        [[ $IMAGES_WERE_HERE == yes ]] || docker images --format 'image {{.Repository}}:{{.Tag}}' | grep ' shopfleet/' || true
+        nft list tables 2>/dev/null | grep shopfleet || true
+        find /run/shopfleet /var/lib/shopfleet "$QUICKSTART_STATE" /usr/local/bin/shopctl -maxdepth 0 2>/dev/null || true
+        grep -l quickstart "$HOME"/.config/shopfleet/contexts/* 2>/dev/null || true
+    )
+    [[ -z $left ]] || { printf 'left behind:\n%s\n' "$left"; return 1; }
+}
+
+system_suite() {
+    phase 'browser tools' browser_tools
+    phase 'Python tools' python_tools
+    counted 'stories' stories
+    if [[ $KEEP == yes ]]; then return; fi
+    phase 'quickstart --down' quickstart_down
+    INSTALLED_BY_US=no
+    phase 'nothing is left' nothing_left
+}
+
+bench_suite() {
+    phase 'bench time-to-ready' tests/bench time-to-ready
+    phase 'bench agent-footprint' tests/bench agent-footprint
+}
