@@ -1,1 +1,267 @@
-//! What was last accepted.
+//! What a shop agent accepted last, and what it must not do twice. Written before anything is acknowledged or acted on.
+//!
+//! Holds no secret. The rule: a lower generation is refused, the same one with other content is refused, a newer one is taken.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    io,
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+use shop_proto::{Digest, Generation, ServiceName, Slot, Spec};
+
+use crate::durable;
+
+/// Version of the file's form.
+const FORMAT: u32 = 1;
+/// Ids of answered sealed requests that are remembered. They expire within minutes; this many cannot be made in that time.
+const REMEMBERED_REQUESTS: usize = 512;
+
+/// An order to be a certain store.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Accepted {
+    /// Says *newer*.
+    pub generation: Generation,
+    /// Which rendering to use.
+    pub render_version: u32,
+    /// Says *what*.
+    pub spec: Spec,
+}
+
+/// The generation rule's refusals.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Outdated {
+    /// We hold a newer one.
+    #[error("generation {offered} is older than {held}, which this store has accepted")]
+    GenerationOutdated {
+        /// What was offered.
+        offered: Generation,
+        /// What we hold.
+        held: Generation,
+    },
+    /// The same number, other content.
+    #[error("generation {0} was accepted with other content")]
+    ContentChanged(Generation),
+}
+
+/// A ledger that cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum LedgerError {
+    /// The disk refuses.
+    #[error("the ledger cannot be read or written")]
+    Io(#[from] io::Error),
+    /// Damaged.
+    #[error("the ledger is damaged")]
+    Damaged(#[source] serde_json::Error),
+    /// Written by a later release; it is left as it is.
+    #[error("the ledger has format {found}; this release knows {FORMAT}")]
+    NewerFormat {
+        /// Its format.
+        found: u32,
+    },
+}
+
+/// What must survive the process.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Entries {
+    format: u32,
+    /// Last accepted order.
+    pub accepted: Option<Accepted>,
+    /// Once-tasks that have ended well.
+    pub tasks_done: BTreeSet<ServiceName>,
+    /// Runs that were begun and whose end was not seen: attached to after a crash.
+    pub open_runs: BTreeMap<ServiceName, String>,
+    /// Attempts of each once-task; part of its run id.
+    pub attempts: BTreeMap<ServiceName, u32>,
+    /// Last restart that was carried out.
+    pub restart_seq: u64,
+    /// Slot that serves or will serve.
+    pub slot: Option<Slot>,
+    /// Version of the newest roster seen: an older one is refused.
+    pub roster_version: u64,
+    /// Plans that were tried and taken back.
+    pub held_back: BTreeSet<Digest>,
+    /// Sealed requests that were answered.
+    pub answered: VecDeque<String>,
+}
+
+/// The file.
+#[derive(Debug)]
+pub struct Ledger {
+    path: PathBuf,
+    entries: Entries,
+}
+
+impl Accepted {
+    /// Judges an order by the generation rule. `true`: it is new and must be recorded; `false`: it is the one we hold.
+    ///
+    /// # Errors
+    /// When the rule refuses it.
+    pub fn supersedes(&self, held: Option<&Self>) -> Result<bool, Outdated> {
+        let Some(held) = held else { return Ok(true) };
+        match self.generation.cmp(&held.generation) {
+            std::cmp::Ordering::Less => Err(Outdated::GenerationOutdated {
+                offered: self.generation,
+                held: held.generation,
+            }),
+            // The render version is part of the content: it decides the plan.
+            std::cmp::Ordering::Equal if self == held => Ok(false),
+            std::cmp::Ordering::Equal => Err(Outdated::ContentChanged(self.generation)),
+            std::cmp::Ordering::Greater => Ok(true),
+        }
+    }
+}
+
+impl Outdated {
+    /// Stable code of the refusal.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::GenerationOutdated { .. } => "generation_outdated",
+            Self::ContentChanged(_) => "content_changed",
+        }
+    }
+}
+
+impl Entries {
+    /// Remembers a sealed request. `false` when it was answered before.
+    pub fn remember(&mut self, operation: &str) -> bool {
+        if self.answered.iter().any(|known| known == operation) {
+            return false;
+        }
+        if self.answered.len() == REMEMBERED_REQUESTS {
+            self.answered.pop_front();
+        }
+        self.answered.push_back(operation.to_owned());
+        true
+    }
+}
+
+impl Ledger {
+    /// Opens the ledger in this directory; empty when there is none.
+    ///
+    /// # Errors
+    /// When it is damaged, newer than this release, or the disk refuses.
+    pub fn open(directory: &Path) -> Result<Self, LedgerError> {
+        #[derive(Deserialize)]
+        struct Head {
+            format: u32,
+        }
+        let path = directory.join("ledger.json");
+        let entries = match durable::read(&path)? {
+            None => Entries {
+                format: FORMAT,
+                ..Entries::default()
+            },
+            Some(bytes) => {
+                let head: Head = serde_json::from_slice(&bytes).map_err(LedgerError::Damaged)?;
+                if head.format != FORMAT {
+                    return Err(LedgerError::NewerFormat { found: head.format });
+                }
+                serde_json::from_slice(&bytes).map_err(LedgerError::Damaged)?
+            }
+        };
+        Ok(Self { path, entries })
+    }
+
+    /// What it says.
+    #[must_use]
+    pub const fn entries(&self) -> &Entries {
+        &self.entries
+    }
+
+    /// Changes it: on disk first, then in memory. Writes nothing when nothing changes.
+    ///
+    /// # Errors
+    /// When the disk refuses; then nothing has changed.
+    pub fn change<T>(&mut self, change: impl FnOnce(&mut Entries) -> T) -> Result<T, LedgerError> {
+        let mut entries = self.entries.clone();
+        let answer = change(&mut entries);
+        if entries != self.entries {
+            let bytes = serde_json::to_vec(&entries).map_err(LedgerError::Damaged)?;
+            durable::replace(&self.path, &bytes)?;
+            self.entries = entries;
+        }
+        Ok(answer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use shop_proto::{Isolation, Revision, RunState, SPEC_FORMAT};
+
+    use super::*;
+
+    fn order(generation: u64, restart_seq: u64) -> Accepted {
+        Accepted {
+            generation: Generation::new(generation).unwrap(),
+            render_version: 1,
+            spec: Spec {
+                format: SPEC_FORMAT,
+                store_name: "shop".parse().unwrap(),
+                revision: Revision {
+                    number: 1,
+                    template: "refshop".to_owned(),
+                    template_digest: Digest::of(b"t"),
+                    parameters: BTreeMap::new(),
+                    profiles: BTreeMap::new(),
+                    images: BTreeMap::new(),
+                    resources: BTreeMap::new(),
+                    isolation: Isolation::Standard,
+                },
+                hosts: Vec::new(),
+                scale: BTreeMap::new(),
+                run_state: RunState::Running,
+                restart_seq,
+            },
+        }
+    }
+
+    #[test]
+    fn the_generation_rule() {
+        let held = order(3, 0);
+        assert_eq!(order(1, 0).supersedes(None), Ok(true));
+        assert_eq!(order(4, 0).supersedes(Some(&held)), Ok(true));
+        assert_eq!(order(3, 0).supersedes(Some(&held)), Ok(false));
+        assert_eq!(
+            order(3, 1).supersedes(Some(&held)).unwrap_err().code(),
+            "content_changed"
+        );
+        assert_eq!(
+            order(2, 0).supersedes(Some(&held)).unwrap_err().code(),
+            "generation_outdated"
+        );
+    }
+
+    #[test]
+    fn what_was_changed_is_there_after_a_restart() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut ledger = Ledger::open(directory.path()).unwrap();
+        ledger
+            .change(|entries| entries.accepted = Some(order(7, 1)))
+            .unwrap();
+        let fresh = ledger.change(|entries| entries.remember("op-1")).unwrap();
+        assert!(fresh);
+        let mut again = Ledger::open(directory.path()).unwrap();
+        assert_eq!(again.entries(), ledger.entries());
+        assert!(!again.change(|entries| entries.remember("op-1")).unwrap());
+    }
+
+    #[test]
+    fn a_newer_format_is_refused_and_left_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("ledger.json");
+        std::fs::write(&path, br#"{"format":2,"surprise":true}"#).unwrap();
+        assert!(matches!(
+            Ledger::open(directory.path()),
+            Err(LedgerError::NewerFormat { found: 2 })
+        ));
+        assert_eq!(
+            std::fs::read(&path).unwrap(),
+            br#"{"format":2,"surprise":true}"#
+        );
+    }
+}

@@ -4,6 +4,7 @@
 //! the store role reaches containers only through [`engine::StoreEngine`], and only [`node`] knows Docker.
 
 pub mod cli;
+pub mod durable;
 pub mod engine;
 pub mod identity;
 pub mod ledger;

@@ -1,1 +1,204 @@
 //! What a shop agent can do to containers: the broker's verbs, as a trait, so that the reconciler is tested without Docker.
+//!
+//! Every verb is idempotent: "already there" and "already gone" are outcomes. None can name anything outside the store's own plan.
+
+use std::collections::BTreeSet;
+
+use async_trait::async_trait;
+use shop_plan::NetworkName;
+use shop_proto::{Digest, Generation, ReplicaKey, ServiceName, Slot};
+
+mod broker;
+
+pub use broker::{BrokerEngine, Introduction, introduce};
+
+/// Containers of one store.
+#[async_trait]
+pub trait StoreEngine: Send + Sync + 'static {
+    /// The truth, as of now.
+    async fn list(&self) -> Result<Listing, EngineError>;
+    /// Makes a container of the plan.
+    async fn create(&self, plan: Digest, key: &ReplicaKey) -> Result<(), EngineError>;
+    /// Starts it.
+    async fn start(&self, plan: Digest, key: &ReplicaKey) -> Result<(), EngineError>;
+    /// Asks it to stop and waits until it has, its grace included.
+    async fn stop(&self, plan: Digest, key: &ReplicaKey) -> Result<(), EngineError>;
+    /// Removes a stopped container.
+    async fn remove(&self, plan: Digest, key: &ReplicaKey) -> Result<(), EngineError>;
+    /// Says who answers for the store's host names.
+    async fn serve(&self, plan: Digest, what: &Serve) -> Result<(), EngineError>;
+    /// Runs a task to its end; with a known run id, attaches to that run.
+    async fn run_task(&self, plan: Digest, run: &TaskRun) -> Result<TaskExit, EngineError>;
+    /// The last lines of a container's output. Secret: shops print what they like.
+    async fn logs(&self, of: &LogSource, lines: u32) -> Result<Vec<u8>, EngineError>;
+    /// Waits until something may have changed; an error says that hints are not to be had now.
+    async fn changed(&self) -> Result<(), EngineError>;
+}
+
+/// Answer of [`StoreEngine::list`].
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Listing {
+    /// Containers of services.
+    pub containers: Vec<Container>,
+    /// Plans the node has rendered itself, newest first.
+    pub plans: Vec<KnownPlan>,
+    /// Who answers for the store's host names.
+    pub serving: Serve,
+    /// The store's networks.
+    pub networks: Vec<Network>,
+}
+
+/// A container as the engine sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Container {
+    /// Which one.
+    pub key: ReplicaKey,
+    /// What it was made from.
+    pub spec_hash: Digest,
+    /// What it does.
+    pub state: ContainerState,
+}
+
+/// What a container does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ContainerState {
+    /// Never started.
+    Created,
+    /// Runs since (Unix milliseconds). The time tells one start from the next.
+    Running {
+        /// Start time.
+        since_unix_ms: i64,
+    },
+    /// Ended.
+    Exited(Exit),
+    /// Being removed, or broken beyond starting.
+    Going,
+}
+
+/// How a container ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exit {
+    /// Exit code.
+    pub code: i32,
+    /// The kernel killed it for memory.
+    pub oom_killed: bool,
+    /// When, in Unix milliseconds.
+    pub at_unix_ms: i64,
+}
+
+/// A plan that the node has rendered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KnownPlan {
+    /// Of the spec it was rendered from.
+    pub generation: Generation,
+    /// The plan's own digest.
+    pub plan: Digest,
+}
+
+/// A network of the store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Network {
+    /// Which one.
+    pub name: NetworkName,
+    /// First address of its /27.
+    pub base: std::net::Ipv4Addr,
+}
+
+/// Who answers for the store's host names.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Serve {
+    /// Nobody.
+    #[default]
+    None,
+    /// A page that says "back soon" (503).
+    Maintenance,
+    /// These replicas of the edge service.
+    Slot {
+        /// Slot that serves.
+        slot: Slot,
+        /// Its replicas.
+        replicas: BTreeSet<u8>,
+    },
+}
+
+/// One run of a task.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TaskRun {
+    /// Task of the plan.
+    pub task: ServiceName,
+    /// The same id is the same run.
+    pub run: String,
+    /// Typed arguments.
+    pub arguments: Vec<String>,
+    /// Longest it may take, from the plan.
+    pub timeout: std::time::Duration,
+}
+
+/// How a task ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TaskExit {
+    /// Exit code.
+    pub code: i32,
+    /// The kernel killed it for memory.
+    pub oom_killed: bool,
+}
+
+/// Whose output is wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LogSource {
+    /// A service's container.
+    Replica(ReplicaKey),
+    /// A task's container.
+    Task {
+        /// Task of the plan.
+        task: ServiceName,
+        /// Its run.
+        run: String,
+    },
+}
+
+/// A verb that did not do its work.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EngineError {
+    /// The node has not rendered this plan, yet. Try again.
+    #[error("the node does not know this plan yet")]
+    UnknownPlan,
+    /// The image is not on the node.
+    #[error("an image is missing on the node: {0}")]
+    ImageMissing(String),
+    /// The node refuses, and will refuse again.
+    #[error("the node refused: {0}")]
+    Refused(String),
+    /// The engine or the node agent is away or failed. Try again.
+    #[error("the node could not do it: {0}")]
+    Unavailable(String),
+    /// No answer within the deadline. It may have happened.
+    #[error("no answer within {}", shop_seconds(*.0))]
+    TimedOut(std::time::Duration),
+}
+
+fn shop_seconds(duration: std::time::Duration) -> String {
+    format!("{} s", duration.as_secs())
+}
+
+impl EngineError {
+    /// Stable reason for reports.
+    #[must_use]
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            Self::UnknownPlan => "unknown_plan",
+            Self::ImageMissing(_) => "image_missing",
+            Self::Refused(_) => "refused",
+            Self::Unavailable(_) => "engine_unavailable",
+            Self::TimedOut(_) => "engine_timeout",
+        }
+    }
+}
+
+impl Network {
+    /// The address with this host part.
+    #[must_use]
+    pub fn host(&self, part: u8) -> std::net::Ipv4Addr {
+        std::net::Ipv4Addr::from(u32::from(self.base) + u32::from(part))
+    }
+}

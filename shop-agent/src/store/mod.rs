@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+mod probe;
+
 /// Arguments of `shop-agent run`.
 #[derive(Debug, Args)]
 pub struct RunArgs {
