@@ -1,0 +1,24 @@
+//! What the control plane tells, as this tool prints and judges it; the field names are those of the REST API.
+
+mod fleet;
+mod store;
+
+pub(crate) use fleet::{AuditEntry, AuditPage, JoinToken, Node, Status, Template, Token};
+#[cfg(test)]
+pub(crate) use store::Step;
+pub(crate) use store::{Event, NewStore, Operation, OperationState, Replica, Store};
+
+use jiff::Timestamp;
+
+/// Proto has no absent strings; here there are.
+fn some(text: String) -> Option<String> {
+    (!text.is_empty()).then_some(text)
+}
+
+/// RFC 3339 of epoch milliseconds; `None` for 0, which on the wire means "not known".
+fn time(unix_ms: i64) -> Option<String> {
+    (unix_ms != 0)
+        .then(|| Timestamp::from_millisecond(unix_ms).ok())
+        .flatten()
+        .map(|time| time.to_string())
+}
