@@ -41,7 +41,7 @@ build_with_parents() {
 }
 
 # Lays out the build context: the image's folder, and what its `inputs` file names
-# (lines of "<path in the repository or bins/<file>> <path in the context>").
+# (lines of "<path in the repository or bins/<file>> <path in the context>", or "empty <directory>").
 lay_out_context() {
     local name=$1 context=$2 from to
     cp -a "$here/$name/." "$context/"
@@ -49,6 +49,7 @@ lay_out_context() {
     while read -r from to; do
         [[ -z $from || $from == \#* ]] && continue
         case $from in
+            empty) mkdir -p "$context/$to"; continue ;;
             bins/*) from=$bins/${from#bins/} ;;
             *) from=$repo/$from ;;
         esac
