@@ -6,10 +6,15 @@
 //! |---|---|---|
 //! | 1 | gateway | gateway |
 //! | 2 | shop agent | shop agent (`data` only) |
-//! | 3–9 | web 0–5 | fixed services, by name |
+//! | 3 | web 0 | database |
+//! | 4 | web 1 | cache |
+//! | 5 | web 2 | search |
+//! | 6–9 | web 3–5 | workers, by order of name |
 //! | 10–15 | php-fpm 0–5 | php-fpm of slot a |
 //! | 16–21 | | php-fpm of slot b |
 //! | 24–30 | tasks, by order in the plan | tasks, by order in the plan |
+
+use std::collections::BTreeSet;
 
 use shop_proto::{ReplicaKey, ServiceName, Slot};
 
@@ -23,8 +28,11 @@ pub const AGENT: u8 = 2;
 pub const PREFIX_LENGTH: u8 = 27;
 
 const FIRST_WEB: u8 = 3;
-const FIRST_FIXED: u8 = 3;
-const LAST_FIXED: u8 = 9;
+const DATABASE: u8 = 3;
+const CACHE: u8 = 4;
+const SEARCH: u8 = 5;
+const FIRST_WORKER: u8 = 6;
+const LAST_WORKER: u8 = 9;
 const FIRST_PHP_A: u8 = 10;
 const FIRST_PHP_B: u8 = 16;
 const FIRST_TASK: u8 = 24;
@@ -45,20 +53,19 @@ pub fn replica(plan: &StorePlan, key: &ReplicaKey, network: NetworkName) -> Opti
         ServiceKind::Web => Some(FIRST_WEB + key.replica),
         ServiceKind::PhpFpm if shared && key.slot == Slot::B => Some(FIRST_PHP_B + key.replica),
         ServiceKind::PhpFpm => Some(FIRST_PHP_A + key.replica),
-        ServiceKind::Worker
-        | ServiceKind::Database
-        | ServiceKind::Cache
-        | ServiceKind::Search => {
-            let position = plan
+        ServiceKind::Database => Some(DATABASE),
+        ServiceKind::Cache => Some(CACHE),
+        ServiceKind::Search => Some(SEARCH),
+        ServiceKind::Worker => {
+            let workers: BTreeSet<&ServiceName> = plan
                 .services
                 .iter()
-                .filter(|other| !other.kind.slotted())
+                .filter(|other| other.kind == ServiceKind::Worker)
                 .map(|other| &other.name)
-                .collect::<std::collections::BTreeSet<&ServiceName>>()
-                .into_iter()
-                .position(|name| name == &key.service)?;
-            let host = FIRST_FIXED + u8::try_from(position).ok()?;
-            (host <= LAST_FIXED).then_some(host)
+                .collect();
+            let position = workers.into_iter().position(|name| name == &key.service)?;
+            let host = FIRST_WORKER + u8::try_from(position).ok()?;
+            (host <= LAST_WORKER).then_some(host)
         }
     }
 }

@@ -4,10 +4,29 @@
 //! the plan itself and compare digests.
 
 pub mod address;
+mod catalogue;
+mod choices;
+mod compose;
+mod currency;
+mod interpolate;
+mod lint;
+mod manifest;
 pub mod names;
+mod parameter;
+mod parse;
 pub mod plan;
+mod render;
+mod scalar;
+mod validate;
 
+pub use catalogue::{Catalogue, Template, TemplateFile, Untrusted, verify};
+pub use choices::{CPU_BOUNDS, ChoiceCode, ChoiceProblem, Choices, MEMORY_BOUNDS};
+pub use lint::{LintProblem, lint};
+pub use manifest::{Manifest, Maturity, Profile};
+pub use parameter::{Parameter, ParameterKind, ParameterName, Parameters, ValueError};
+pub use parse::{TemplateError, TemplateProblem};
 pub use plan::*;
+pub use render::{RenderError, render};
 
 /// Renderings this release can make, oldest first. A release renders its own and the previous version byte for byte.
 pub const RENDER_VERSIONS: &[u32] = &[1];

@@ -359,14 +359,15 @@ impl StorePlan {
     pub fn reservation(&self) -> (u64, u32) {
         const AGENT_MEMORY: u64 = 32 << 20;
         const AGENT_CPU_MILLIS: u32 = 50;
-        self.services
-            .iter()
-            .fold((AGENT_MEMORY, AGENT_CPU_MILLIS), |(memory, cpu), service| {
+        self.services.iter().fold(
+            (AGENT_MEMORY, AGENT_CPU_MILLIS),
+            |(memory, cpu), service| {
                 (
                     memory + service.container.memory_bytes,
                     cpu + service.container.cpu_millis,
                 )
-            })
+            },
+        )
     }
 }
 
