@@ -1,5 +1,17 @@
-//! Sessions of nodes and shop agents: the accept loop, a handle to send orders, and one event channel.
+//! Sessions of nodes and shop agents: the accept loop, a handle to send orders, and one event channel. Transport: it decides nothing.
 
+mod accept;
+mod enrolment;
+mod outbox;
+mod pace;
+mod registry;
+mod serve;
+mod services;
+mod session;
+mod status;
 mod types;
+mod wire;
 
+pub use accept::{Connection, Gate, Limits, Peer, Seen, bind};
+pub use serve::{Fleet, serve_agents, serve_enrolment};
 pub use types::*;

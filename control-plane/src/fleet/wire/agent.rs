@@ -8,8 +8,11 @@ use shop_proto::{
     },
 };
 
-use super::shared::{
-    SEALED, SHORT, bytes, items, note, optional_digest, report, roster, sentence, spec, text,
+use super::{
+    Input,
+    shared::{
+        SEALED, SHORT, bytes, items, note, optional_digest, report, roster, sentence, spec, text,
+    },
 };
 use crate::fleet::{AgentHello, AgentOrder, Escrow, FleetEvent, Note, SealedRequest, SealedResult};
 
@@ -17,26 +20,18 @@ const RENDER_VERSIONS: usize = 16;
 /// A signed receipt of the node.
 const RECEIPT: usize = 4096;
 
-/// A message of a shop agent's session, checked.
-#[derive(Debug)]
-pub enum AgentInput {
-    /// Starts the session.
-    Hello(AgentHello),
-    /// Everything after.
-    Event(FleetEvent),
-    /// From a newer release; nothing to do.
-    Unknown,
-}
-
 /// Checks one message of the store that the certificate names.
 ///
 /// # Errors
 /// Names the field that is wrong.
-pub fn agent_input(store: &StoreId, message: api::AgentMessage) -> Result<AgentInput, WireError> {
+pub fn agent_input(
+    store: &StoreId,
+    message: api::AgentMessage,
+) -> Result<Input<AgentHello>, WireError> {
     let store = store.clone();
     let event = match message.message {
-        None => return Ok(AgentInput::Unknown),
-        Some(Up::Hello(message)) => return hello(message).map(AgentInput::Hello),
+        None => return Ok(Input::Unknown),
+        Some(Up::Hello(message)) => return hello(message).map(Input::Hello),
         Some(Up::Report(message)) => FleetEvent::Report {
             store,
             report: report(message)?,
@@ -64,7 +59,7 @@ pub fn agent_input(store: &StoreId, message: api::AgentMessage) -> Result<AgentI
             note: task_note(message)?,
         },
     };
-    Ok(AgentInput::Event(event))
+    Ok(Input::Event(event))
 }
 
 fn hello(hello: api::Hello) -> Result<AgentHello, WireError> {

@@ -7,6 +7,19 @@ mod shared;
 #[cfg(test)]
 mod tests;
 
-pub use agent::{AgentInput, agent_input, agent_order};
-pub use node::{NodeInput, node_input, node_order};
+pub use agent::{agent_input, agent_order};
+pub use node::{node_input, node_order};
 pub use shared::trust_bundle;
+
+use super::FleetEvent;
+
+/// A message of a session, checked.
+#[derive(Debug)]
+pub enum Input<Hello> {
+    /// Starts the session.
+    Hello(Hello),
+    /// Everything after.
+    Event(FleetEvent),
+    /// From a newer release; nothing to do.
+    Unknown,
+}

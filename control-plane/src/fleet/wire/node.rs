@@ -3,13 +3,15 @@
 use shop_proto::{
     PROTOCOL,
     wire::{
-        WireError, agent::v1 as agent,
+        WireError,
+        agent::v1 as agent,
         node::v1::{self as api, control_message::Message as Down, node_message::Message as Up},
     },
 };
 
-use super::shared::{
-    SHORT, digest, items, note, optional_digest, roster, sentence, spec, store, text,
+use super::{
+    Input,
+    shared::{SHORT, digest, items, note, optional_digest, roster, sentence, spec, store, text},
 };
 use crate::fleet::{
     AssignmentStatus, Capacity, FleetEvent, InventoryItem, NodeHello, NodeOrder, RetireStatus,
@@ -24,17 +26,6 @@ const RENDER_VERSIONS: usize = 16;
 /// An X25519 public key.
 const SEALING_KEY: usize = 32;
 
-/// A message of a node's session, checked.
-#[derive(Debug)]
-pub enum NodeInput {
-    /// Starts the session.
-    Hello(NodeHello),
-    /// Everything after.
-    Event(FleetEvent),
-    /// From a newer release; nothing to do.
-    Unknown,
-}
-
 /// Checks one message of the node that the certificate names.
 ///
 /// # Errors
@@ -42,11 +33,11 @@ pub enum NodeInput {
 pub fn node_input(
     node: &shop_proto::NodeId,
     message: api::NodeMessage,
-) -> Result<NodeInput, WireError> {
+) -> Result<Input<NodeHello>, WireError> {
     let node = node.clone();
     let event = match message.message {
-        None => return Ok(NodeInput::Unknown),
-        Some(Up::Hello(message)) => return hello(message).map(NodeInput::Hello),
+        None => return Ok(Input::Unknown),
+        Some(Up::Hello(message)) => return hello(message).map(Input::Hello),
         Some(Up::Capacity(message)) => FleetEvent::NodeCapacity {
             node,
             capacity: capacity(message)?,
@@ -63,16 +54,19 @@ pub fn node_input(
             node,
             status: retirement(message)?,
         },
-        Some(Up::NodeEvent(message)) => FleetEvent::NodeNote {
+        Some(Up::Event(message)) => FleetEvent::NodeNote {
             node,
             store: match message.store_id.as_str() {
                 "" => None,
                 id => Some(store(id, "node_event.store_id")?),
             },
-            note: note(shop_proto::wire::required(message.event, "node_event.event")?)?,
+            note: note(shop_proto::wire::required(
+                message.event,
+                "node_event.event",
+            )?)?,
         },
     };
-    Ok(NodeInput::Event(event))
+    Ok(Input::Event(event))
 }
 
 fn hello(hello: api::Hello) -> Result<NodeHello, WireError> {
@@ -146,7 +140,12 @@ fn capacity(capacity: api::Capacity) -> Result<Capacity, WireError> {
         disk_free_bytes,
         edge_scheme: match edge_scheme.as_str() {
             "" | "http" | "https" => edge_scheme,
-            _ => return Err(WireError::at("capacity.edge_scheme", "must be http or https")),
+            _ => {
+                return Err(WireError::at(
+                    "capacity.edge_scheme",
+                    "must be http or https",
+                ));
+            }
         },
         edge_port: u16::try_from(edge_port)
             .map_err(|_| WireError::at("capacity.edge_port", "is no port"))?,
@@ -215,7 +214,12 @@ fn retirement(status: api::RetireStatus) -> Result<RetireStatus, WireError> {
         generation,
         state: match state.as_str() {
             "tombstoned" | "stopping" | "removing" | "gone" | "blocked" | "refused" => state,
-            _ => return Err(WireError::at("retire_status.state", "is none that is known")),
+            _ => {
+                return Err(WireError::at(
+                    "retire_status.state",
+                    "is none that is known",
+                ));
+            }
         },
         message: sentence(&message),
     })

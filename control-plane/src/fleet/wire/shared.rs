@@ -2,7 +2,9 @@
 
 use shop_proto::{
     Digest, ReplicaKey, Spec, StoreId,
-    wire::{WireError, agent::v1 as agent, common::v1 as api, enrollment::v1 as enrollment, required},
+    wire::{
+        WireError, agent::v1 as agent, common::v1 as api, enrollment::v1 as enrollment, required,
+    },
 };
 
 use crate::{
@@ -39,7 +41,11 @@ pub fn sentence(value: &str) -> String {
         if cut.len() + character.len_utf8() > SENTENCE {
             break;
         }
-        cut.push(if character.is_control() { ' ' } else { character });
+        cut.push(if character.is_control() {
+            ' '
+        } else {
+            character
+        });
     }
     cut
 }
@@ -91,7 +97,12 @@ pub fn note(event: api::Event) -> Result<Note, WireError> {
         code: text(code, SHORT, "event.code")?,
         severity: match severity.as_str() {
             "info" | "warning" | "error" => severity,
-            _ => return Err(WireError::at("event.severity", "must be info, warning or error")),
+            _ => {
+                return Err(WireError::at(
+                    "event.severity",
+                    "must be info, warning or error",
+                ));
+            }
         },
         message: sentence(&message),
         at_unix_ms,
@@ -118,8 +129,9 @@ pub fn report(report: api::StoreReport) -> Result<StoreReport, WireError> {
         spec_digest: text(spec_digest, SHORT, "report.spec_digest")?,
         plan_digest: text(plan_digest, SHORT, "report.plan_digest")?,
         state: match state.as_str() {
-            "waiting" | "starting" | "running" | "degraded" | "stopping" | "stopped"
-            | "failed" => state,
+            "waiting" | "starting" | "running" | "degraded" | "stopping" | "stopped" | "failed" => {
+                state
+            }
             _ => return Err(WireError::at("report.state", "is none that is known")),
         },
         reason: text(reason, SHORT, "report.reason")?,
@@ -134,7 +146,12 @@ pub fn report(report: api::StoreReport) -> Result<StoreReport, WireError> {
             .collect::<Result<_, _>>()?,
         serving_slot: match serving_slot.as_str() {
             "" | "a" | "b" => serving_slot,
-            _ => return Err(WireError::at("report.serving_slot", "must be a, b or empty")),
+            _ => {
+                return Err(WireError::at(
+                    "report.serving_slot",
+                    "must be a, b or empty",
+                ));
+            }
         },
         restart_seq,
     })
