@@ -44,6 +44,11 @@ final class Catalogue
         return $this->db->rows(self::PRODUCT . 'ORDER BY p.id');
     }
 
+    public function count(): int
+    {
+        return (int) $this->db->value('SELECT COUNT(*) FROM products');
+    }
+
     /** @return array<string, int|string|null>|null */
     public function product(string $slug): ?array
     {

@@ -7,6 +7,8 @@ namespace Shop;
 
 final class Install
 {
+    private const SEARCH_WAIT_SECONDS = 20;
+
     public function __construct(private readonly Services $services)
     {
     }
@@ -17,7 +19,7 @@ final class Install
         return $db->locked('shop-install', 60, function () use ($db): string {
             $applied = Migrations::apply($db);
             $seeded = $db->transaction(fn () => $this->seed($db));
-            $indexed = $this->services->search()->heal();
+            $indexed = $this->fillIndex();
             return sprintf(
                 'installed: schema %d (%d applied), %s, %d products indexed',
                 Migrations::newest(),
@@ -26,6 +28,22 @@ final class Install
                 $indexed,
             );
         });
+    }
+
+    /** The search service may start at the same time: it gets a moment, and the catalogue is there already. */
+    private function fillIndex(): int
+    {
+        $deadline = hrtime(true) + self::SEARCH_WAIT_SECONDS * 1_000_000_000;
+        while (true) {
+            try {
+                return $this->services->search()->heal();
+            } catch (TierDown $e) {
+                if ($e->tier !== 'search' || hrtime(true) > $deadline) {
+                    throw $e;
+                }
+                usleep(50_000);
+            }
+        }
     }
 
     private function seed(Db $db): bool

@@ -10,6 +10,10 @@ use Shop\Page\Buy;
 
 final class Kernel
 {
+    // A database that is frozen rather than gone must not hold a page; a page's lock waits are shorter than this.
+    private const PAGE_DB_SECONDS = 8;
+    private const HEALTH_DB_SECONDS = 2;
+
     private const ROUTES = [
         'GET /' => [Browse::class, 'home'],
         'GET /c/([a-z0-9-]+)' => [Browse::class, 'category'],
@@ -33,6 +37,7 @@ final class Kernel
         try {
             $services = new Services(Config::fromEnvironment());
             $path = rtrim((string) parse_url($_SERVER['REQUEST_URI'] ?? '/', PHP_URL_PATH), '/') ?: '/';
+            ini_set('mysqlnd.net_read_timeout', (string) ($path === '/health' ? self::HEALTH_DB_SECONDS : self::PAGE_DB_SECONDS));
             if ($path === '/health') {
                 $health = (new Health($services))->check();
                 return Response::json($health, $health['status'] === 'ok' ? 200 : 503);

@@ -21,7 +21,11 @@ final class Search
         }
         if ($this->sphinx !== null) {
             try {
-                return $this->catalogue->byIds($this->sphinx->ids($words));
+                $ids = $this->sphinx->ids($words);
+                if ($ids === [] && $this->heal() > 0) {
+                    $ids = $this->sphinx->ids($words);
+                }
+                return $this->catalogue->byIds($ids);
             } catch (TierDown $e) {
                 error_log('search: the search service does not answer; searching in the database');
             }
@@ -39,10 +43,10 @@ final class Search
         return count($products);
     }
 
-    /** Rebuilds the index when it lost documents (its volume is new, or came back broken). */
+    /** Rebuilds the index when it lost documents (it was killed, or its volume is new). */
     public function heal(): int
     {
-        if ($this->sphinx === null || $this->sphinx->count() === count($this->catalogue->all())) {
+        if ($this->sphinx === null || $this->sphinx->count() === $this->catalogue->count()) {
             return 0;
         }
         return $this->reindex();
