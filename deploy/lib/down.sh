@@ -16,7 +16,7 @@ orders_of() {
     local id=$1 container
     container=$(docker ps --filter "label=shopfleet.store=$id" --filter label=shopfleet.service=php-fpm --quiet | head -n 1)
     [[ -n $container ]] || return 0
-    timeout 20 docker exec "$container" bin/shop orders --count 2>/dev/null | grep -xE '[0-9]+' || true
+    timeout 20 docker exec "$container" bin/shop orders 2>/dev/null | sed -nE 's/^([0-9]+) orders.*/\1/p' || true
 }
 
 stores_here() {

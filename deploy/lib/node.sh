@@ -19,13 +19,15 @@ this_node() { cli node list -o json | jq -r --arg name "$(hostname)" '.[] | sele
 node_is_ready() { [[ -n $(this_node 2>/dev/null) ]]; }
 node_comes_up() { wait_until "$NODE_WAIT_SECONDS" node_is_ready; }
 
-# The join token is used once and lives in a file that only root reads.
+# The join token is used once and lives in a file that only root reads. What else the node is told is remembered.
 join_token() {
+    local join
     [[ -z $(state_get node_id) ]] || return 0
     # One left by a run that was cut off may have expired since.
     rm -f "$NODE_STATE/join-token"
-    cli_quiet node join --token-file "$NODE_STATE/join-token" ||
+    join=$(cli node join --token-file "$NODE_STATE/join-token" -o json) ||
         die 'no join token could be made' 'see: shopctl status'
+    state_set operator_root "$(jq -r '.operator_root_pin // empty' <<<"$join")"
 }
 
 # CHOWN, DAC_OVERRIDE, FOWNER: volumes and sockets belong to the stores' users. NET_ADMIN: the firewall table.
@@ -40,7 +42,7 @@ node_run() {
         --mount "type=bind,src=$NODE_STATE,dst=$NODE_STATE" \
         --volume "$NODE_RUN:$NODE_RUN" \
         -- node --name "$(hostname)" --join-token-file "$NODE_STATE/join-token" \
-        --enroll 127.0.0.1:7442 --agents 127.0.0.1:7443 \
+        --enroll 127.0.0.1:7442 --agents 127.0.0.1:7443 --operator-root "$(state_get operator_root)" \
         --state-dir "$NODE_STATE" --run-dir "$NODE_RUN" --docker /var/run/docker.sock \
         --pool "$POOL" --edge-http "$EDGE_HTTP" --edge-https "$EDGE_HTTPS"
 }

@@ -28,9 +28,9 @@ async function refshop(page) {
   await shot(page, 'home');
   await page.fill(by('search-input'), task.search);
   await page.press(by('search-input'), 'Enter');
-  await page.waitForSelector(by('product-card'));
+  await page.waitForSelector(by('product-link'));
   await shot(page, 'search');
-  await page.locator(by('product-card')).first().locator('a').first().click();
+  await page.locator(by('product-link')).first().click();
   await page.waitForSelector(by('add-to-cart'));
   await shot(page, 'product');
   await page.click(by('add-to-cart'));
@@ -40,7 +40,10 @@ async function refshop(page) {
   await shot(page, 'cart');
   await page.click(by('checkout-link'));
   await page.waitForSelector(by('place-order'));
-  for (const [field, value] of Object.entries(task.buyer)) await page.fill(`[name="${field}"]`, value);
+  for (const [field, value] of Object.entries(task.buyer)) {
+    if (field === 'country') await page.selectOption(by(field), value);
+    else await page.fill(by(field), value);
+  }
   await shot(page, 'checkout');
   await page.click(by('place-order'));
   await page.waitForSelector(by('order-number'));

@@ -108,11 +108,19 @@ pub fn service(store: &str, service: &str) -> anyhow::Result<Container> {
         .with_context(|| format!("no running {service} in store {store}"))
 }
 
-/// kill -9 of a container's first process.
+/// kill -9 of a container's first process, from outside: Docker itself is not told that this was wanted.
 pub fn kill(container: &str) -> anyhow::Result<()> {
-    docker(&["kill", "--signal", "KILL", container])?
-        .ok()
-        .map(drop)
+    let pid = docker(&[
+        "container",
+        "inspect",
+        "--format",
+        "{{.State.Pid}}",
+        container,
+    ])?
+    .ok()?;
+    let pid = pid.trim();
+    anyhow::ensure!(pid != "0", "{container} does not run");
+    process::run("kill", &["-9", pid], LIMIT)?.ok().map(drop)
 }
 
 impl From<Inspected> for Container {

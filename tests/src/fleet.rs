@@ -190,6 +190,17 @@ impl Store {
         Ok(view)
     }
 
+    /// As [`Store::wait_status`], while the control plane itself may be away for a moment.
+    pub fn wait_status_through_outage(&self, status: &str) -> anyhow::Result<StoreView> {
+        let what = format!("store {} is {status}", self.name);
+        wait_for(
+            &what,
+            PATIENCE * 2,
+            || self.get(),
+            |view| view.status == status,
+        )
+    }
+
     /// One of start, stop, restart, and waits for its operation.
     pub fn act(&self, verb: &str) -> anyhow::Result<()> {
         self.fleet

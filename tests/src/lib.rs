@@ -5,8 +5,12 @@
 
 pub mod bench;
 pub mod docker;
+pub mod door;
 pub mod fleet;
+pub mod host;
 pub mod http;
 pub mod process;
 pub mod repository;
+pub mod shop;
+pub mod traffic;
 pub mod wait;

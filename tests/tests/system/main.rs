@@ -1,1 +1,14 @@
-//! stories
+//! Whole-system stories on the system that `deploy/quickstart` installed: real Docker, real PHP, through the public API.
+//!
+//! They run one after the other (`--test-threads=1`): they share one machine, and some of them kill parts of it.
+
+mod bad_input;
+mod browser;
+mod buyers;
+mod clients;
+mod isolation;
+mod kills;
+mod lifecycle;
+mod load;
+mod quickstart;
+mod second_node;

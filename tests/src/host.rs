@@ -1,0 +1,299 @@
+//! A second host on this machine: a network namespace, a dockerd in it with its own paths, and the node agent beside it.
+
+use std::fs;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use anyhow::Context;
+use serde_json::Value;
+
+use crate::fleet::Fleet;
+use crate::process;
+use crate::repository::root;
+use crate::wait::wait_for;
+
+const NAME: &str = "shopfleet-test2";
+const OUTSIDE: Ipv4Addr = Ipv4Addr::new(10, 254, 77, 1);
+const INSIDE: Ipv4Addr = Ipv4Addr::new(10, 254, 77, 2);
+const POOL: &str = "10.196.0.0/14";
+const HTTP: u16 = 18080;
+const HTTPS: u16 = 18443;
+const SHORT: Duration = Duration::from_secs(30);
+const LONG: Duration = Duration::from_secs(300);
+
+/// Ended, with everything of it removed, when dropped.
+#[derive(Debug)]
+pub struct SecondHost {
+    dir: PathBuf,
+    dockerd: Option<Child>,
+    agent: Option<Child>,
+    /// The agent's arguments after it joined.
+    agent_args: Vec<String>,
+}
+
+fn ip(args: &[&str]) -> anyhow::Result<()> {
+    process::run("ip", args, SHORT)?.ok().map(drop)
+}
+
+impl SecondHost {
+    /// Makes the namespace and starts Docker in it; loads the images that quickstart saved.
+    pub fn start() -> anyhow::Result<Self> {
+        let dir = PathBuf::from("/var/lib").join(NAME);
+        fs::create_dir_all(dir.join("run"))?;
+        let mut host = Self {
+            dir,
+            dockerd: None,
+            agent: None,
+            agent_args: Vec::new(),
+        };
+        // One that a killed run left behind.
+        let _ = ip(&["netns", "delete", NAME]);
+        ip(&["netns", "add", NAME])?;
+        ip(&[
+            "link", "add", "sfveth0", "type", "veth", "peer", "name", "sfveth1", "netns", NAME,
+        ])?;
+        ip(&["address", "add", &format!("{OUTSIDE}/30"), "dev", "sfveth0"])?;
+        ip(&["link", "set", "sfveth0", "up"])?;
+        for args in [
+            vec![
+                "address".to_owned(),
+                "add".to_owned(),
+                format!("{INSIDE}/30"),
+                "dev".to_owned(),
+                "sfveth1".to_owned(),
+            ],
+            ["link", "set", "sfveth1", "up"].map(str::to_owned).to_vec(),
+            ["link", "set", "lo", "up"].map(str::to_owned).to_vec(),
+            ["route", "add", "default", "via", &OUTSIDE.to_string()]
+                .map(str::to_owned)
+                .to_vec(),
+        ] {
+            let mut all = vec!["-netns".to_owned(), NAME.to_owned()];
+            all.extend(args);
+            process::run("ip", &all, SHORT)?.ok()?;
+        }
+        host.start_docker()?;
+        host.load_images()?;
+        Ok(host)
+    }
+
+    /// An address of this host's edge.
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{INSIDE}:{HTTP}{path}")
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.dir.join(name).to_string_lossy().into_owned()
+    }
+
+    fn socket(&self) -> String {
+        self.path("docker.sock")
+    }
+
+    /// A program inside the host's network, with its output in a log.
+    fn spawn(&self, log: &str, program: &str, args: &[String]) -> anyhow::Result<Child> {
+        let log = fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.dir.join(log))?;
+        Command::new("nsenter")
+            .arg(format!("--net=/run/netns/{NAME}"))
+            .arg(program)
+            .args(args)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()
+            .with_context(|| format!("{program} did not start"))
+    }
+
+    fn docker(&self, args: &[&str]) -> anyhow::Result<String> {
+        let socket = format!("unix://{}", self.socket());
+        let mut all = vec!["--host", &socket];
+        all.extend_from_slice(args);
+        process::run("docker", &all, LONG)?.ok()
+    }
+
+    fn start_docker(&mut self) -> anyhow::Result<()> {
+        let args = [
+            format!("--host=unix://{}", self.socket()),
+            format!("--data-root={}", self.path("docker")),
+            format!("--exec-root={}", self.path("exec")),
+            format!("--pidfile={}", self.path("docker.pid")),
+            "--containerd-namespace=shopfleet-test2".to_owned(),
+        ];
+        self.dockerd = Some(self.spawn("dockerd.log", "dockerd", &args)?);
+        wait_for(
+            "the second Docker answers",
+            SHORT * 2,
+            || Ok(self.docker(&["version"]).is_ok()),
+            |up| *up,
+        )
+        .map(drop)
+    }
+
+    fn load_images(&self) -> anyhow::Result<()> {
+        let dir = std::env::var("SHOPFLEET_NODE_IMAGES")
+            .context("SHOPFLEET_NODE_IMAGES: where quickstart saved the images")?;
+        for entry in fs::read_dir(&dir)? {
+            let file = entry?.path();
+            if file.extension().is_some_and(|e| e == "tar") {
+                self.docker(&["load", "--quiet", "--input", &file.to_string_lossy()])?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs the command that `shopctl node join` prints, with this host's own pool, ports and paths added.
+    pub fn join(&mut self, fleet: &Fleet) -> anyhow::Result<()> {
+        let token = self.path("join-token");
+        let join: Value = fleet.json(&["node", "join", "--token-file", &token])?;
+        let command = join["command"]
+            .as_str()
+            .context("no command")?
+            .replace("\\\n", " ");
+        let mut words = command
+            .split_whitespace()
+            .map(|word| word.trim_matches('\'').to_owned());
+        anyhow::ensure!(
+            words.next().as_deref() == Some("shop-agent"),
+            "not our command: {command}"
+        );
+        let mut args: Vec<String> = words.collect();
+        for (option, value) in [
+            ("--name", NAME.to_owned()),
+            ("--pool", POOL.to_owned()),
+            ("--edge-http", HTTP.to_string()),
+            ("--edge-https", HTTPS.to_string()),
+            ("--docker", self.socket()),
+            ("--state-dir", self.path("state")),
+            ("--run-dir", self.path("run")),
+        ] {
+            args.extend([option.to_owned(), value]);
+        }
+        self.agent_args = args;
+        self.start_agent()
+    }
+
+    fn start_agent(&mut self) -> anyhow::Result<()> {
+        let program = root().join("target/x86_64-unknown-linux-gnu/quick/shop-agent");
+        self.agent = Some(self.spawn("agent.log", &program.to_string_lossy(), &self.agent_args)?);
+        Ok(())
+    }
+
+    /// Names of running containers.
+    pub fn running_services(&self) -> anyhow::Result<Vec<String>> {
+        Ok(self
+            .docker(&["ps", "--format", "{{.Names}}"])?
+            .lines()
+            .map(str::to_owned)
+            .collect())
+    }
+
+    /// As a power cut: agent, containers and Docker killed, run-time directory emptied, all started again.
+    pub fn reboot(&mut self) -> anyhow::Result<()> {
+        self.stop_agent()?;
+        let ids = self.docker(&["ps", "--quiet"])?;
+        let mut args = vec!["container", "inspect", "--format", "{{.State.Pid}}"];
+        args.extend(ids.split_whitespace());
+        let mut pids = if args.len() > 4 {
+            self.docker(&args)?
+        } else {
+            String::new()
+        };
+        // Docker first: it must not see its containers end, as in a power cut.
+        if let Some(mut dockerd) = self.dockerd.take() {
+            dockerd.kill()?;
+            dockerd.wait()?;
+        }
+        pids.push_str(
+            &fs::read_to_string(self.dir.join("exec/containerd/containerd.pid"))
+                .unwrap_or_default(),
+        );
+        for pid in pids.split_whitespace() {
+            // One that ended with another is as good as killed.
+            let _ = process::run("kill", &["-9", pid], SHORT);
+        }
+        for entry in fs::read_dir(self.dir.join("run"))? {
+            let path = entry?.path();
+            if path.is_dir() {
+                fs::remove_dir_all(path)?
+            } else {
+                fs::remove_file(path)?
+            }
+        }
+        self.start_docker()?;
+        self.start_agent()
+    }
+
+    /// The host is gone from the network's point of view.
+    pub fn lose(&mut self) -> anyhow::Result<()> {
+        ip(&["link", "set", "sfveth0", "down"])
+    }
+
+    pub fn come_back(&mut self) -> anyhow::Result<()> {
+        ip(&["link", "set", "sfveth0", "up"])
+    }
+
+    fn stop_agent(&mut self) -> anyhow::Result<()> {
+        if let Some(mut agent) = self.agent.take() {
+            agent.kill()?;
+            agent.wait()?;
+        }
+        Ok(())
+    }
+
+    fn stop_docker(&mut self) -> anyhow::Result<()> {
+        if let Some(mut dockerd) = self.dockerd.take() {
+            process::run("kill", &["-TERM", &dockerd.id().to_string()], SHORT)?.ok()?;
+            wait_for(
+                "the second Docker ends",
+                SHORT * 2,
+                || Ok(dockerd.try_wait()?.is_some()),
+                |ended| *ended,
+            )?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for SecondHost {
+    fn drop(&mut self) {
+        // Each step is tried whatever became of the others; what is left would show in the residue check.
+        let _ = self.come_back();
+        let _ = self.stop_agent();
+        if let Ok(all) = self.docker(&["ps", "--all", "--quiet"]) {
+            for id in all.split_whitespace() {
+                let _ = self.docker(&["rm", "--force", "--volumes", id]);
+            }
+        }
+        if let Ok(all) = self.docker(&["volume", "ls", "--quiet"]) {
+            for name in all.split_whitespace() {
+                let _ = self.docker(&["volume", "rm", name]);
+            }
+        }
+        let _ = self.stop_docker();
+        let _ = ip(&["link", "delete", "sfveth0"]);
+        let _ = ip(&["netns", "delete", NAME]);
+        unmount_below(&self.dir);
+        let _ = fs::remove_dir_all(&self.dir);
+    }
+}
+
+/// Docker leaves mounts of network namespaces and volumes under its directories when it is ended hard.
+fn unmount_below(dir: &Path) {
+    let Ok(mounts) = fs::read_to_string("/proc/self/mounts") else {
+        return;
+    };
+    let prefix = dir.to_string_lossy();
+    let below: Vec<&str> = mounts
+        .lines()
+        .filter_map(|l| l.split(' ').nth(1))
+        .filter(|m| m.starts_with(prefix.as_ref()))
+        .collect();
+    for mount in below.into_iter().rev() {
+        let _ = process::run("umount", &["--lazy", mount], SHORT);
+    }
+}

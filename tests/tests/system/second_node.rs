@@ -1,0 +1,108 @@
+//! A second host: its own Docker in its own network namespace, joined by the command that `shopctl node join` prints.
+//! Then a reboot of it with the control plane away, and its loss.
+
+use std::time::Duration;
+
+use shop_tests::docker;
+use shop_tests::fleet::{Fleet, PATIENCE};
+use shop_tests::host::SecondHost;
+use shop_tests::http;
+use shop_tests::wait::wait_for;
+
+const CONTROL_PLANE: &str = "shopfleet-control-plane";
+
+#[test]
+fn joins_takes_stores_reboots_alone_and_is_lost_alone() -> anyhow::Result<()> {
+    let fleet = Fleet::installed()?;
+    let mut host = SecondHost::start()?;
+    let known = fleet.nodes()?.len();
+    host.join(&fleet)?;
+    let ready = |nodes: &Vec<shop_tests::fleet::NodeView>| {
+        nodes.iter().filter(|n| n.status == "ready").count() > known
+    };
+    let nodes = wait_for("node 2 is ready", PATIENCE, || fleet.nodes(), ready)?;
+    let first = fleet.setting("node_id")?.to_owned();
+    let second = nodes
+        .iter()
+        .find(|n| n.id != first && n.status == "ready")
+        .map(|n| n.id.clone())
+        .unwrap_or_default();
+
+    let runs =
+        fleet.create_running("far-runs", &["--profile", "search=none", "--node", &second])?;
+    let stopped = fleet.create_running(
+        "far-stopped",
+        &["--profile", "search=none", "--node", &second],
+    )?;
+    stopped.act("stop")?;
+    assert_eq!(runs.get()?.node.as_deref(), Some(second.as_str()));
+    let name = runs.get()?.hosts[0].clone();
+    let serves = |host: &SecondHost| {
+        http::curl(&[
+            "--max-time",
+            "5",
+            "--header",
+            &format!("Host: {name}"),
+            &host.url("/health"),
+        ])
+    };
+    wait_for(
+        "node 2 serves its store",
+        PATIENCE,
+        || serves(&host),
+        |a| a.status == 200,
+    )?;
+
+    docker::docker(&["stop", "--time", "10", CONTROL_PLANE])?.ok()?;
+    let rebooted = (|| -> anyhow::Result<()> {
+        host.reboot()?;
+        wait_for(
+            "it serves again without the control plane",
+            PATIENCE,
+            || serves(&host),
+            |a| a.status == 200,
+        )?;
+        let stopped_id = host.running_services()?;
+        assert!(
+            !stopped_id.iter().any(|n| n.contains("far-stopped")),
+            "what was stopped came up: {stopped_id:?}"
+        );
+        Ok(())
+    })();
+    docker::docker(&["start", CONTROL_PLANE])?.ok()?;
+    rebooted?;
+    wait_for(
+        "node 2 reports again",
+        PATIENCE,
+        || runs.get(),
+        |v| v.status == "running",
+    )?;
+    assert_eq!(stopped.get()?.status, "stopped");
+
+    host.lose()?;
+    let lost = |nodes: &Vec<shop_tests::fleet::NodeView>| {
+        nodes
+            .iter()
+            .any(|n| n.id == second && n.status == "unreachable")
+    };
+    wait_for(
+        "node 2 is shown unreachable",
+        PATIENCE,
+        || fleet.nodes(),
+        lost,
+    )?;
+    fleet
+        .existing("demo")?
+        .wait_serving(Duration::from_secs(10))?;
+    host.come_back()?;
+    wait_for(
+        "node 2 is back",
+        PATIENCE,
+        || runs.get(),
+        |v| v.status == "running",
+    )?;
+    runs.delete()?;
+    stopped.delete()?;
+    fleet.ctl(&["node", "remove", &second])?.ok()?;
+    Ok(())
+}
