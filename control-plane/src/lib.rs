@@ -7,3 +7,4 @@ pub mod db;
 pub mod domain;
 pub mod fleet;
 pub mod identity;
+pub mod operations;

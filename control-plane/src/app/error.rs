@@ -131,6 +131,10 @@ impl From<DbError> for AppError {
                 "database_unreachable",
                 "the database does not answer; nothing was changed. Check it, then try again",
             ),
+            DbError::Stale { .. } => Self::conflict(
+                "changed_meanwhile",
+                "somebody else changed this at the same time; look again and repeat",
+            ),
             other => {
                 let id = uuid::Uuid::now_v7().to_string();
                 tracing::error!(error_id = %id, error = ?other, "a use-case failed");

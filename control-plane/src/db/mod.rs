@@ -1,19 +1,22 @@
-//! The only place that names sqlx.
+//! The only place that names sqlx: what the control plane keeps, on SQLite or PostgreSQL, through one body of SQL.
+//!
+//! One writer at a time on both: SQLite has no more, and on PostgreSQL a transaction lock gives the same order, so that `change_seq` and the
+//! audit chain have no gaps and nothing becomes visible out of order.
 
-/// The database did not do it.
-#[derive(Debug, thiserror::Error)]
-pub enum DbError {
-    /// Locked by something else for longer than we wait.
-    #[error("the database is busy")]
-    Busy(#[source] sqlx::Error),
-    /// No space left.
-    #[error("the database's disk is full")]
-    Full(#[source] sqlx::Error),
-    /// No connection.
-    #[error("the database does not answer")]
-    Unreachable(#[source] sqlx::Error),
-}
-#[derive(Clone)]
-pub struct Db;
-mod signatures;
-pub use signatures::*;
+mod audit;
+mod driver;
+mod enrolment;
+mod error;
+mod events;
+mod nodes;
+mod operations;
+mod pool;
+mod relayed;
+mod stores;
+mod tokens;
+
+pub use enrolment::{JoinAttempt, JoinRefusal, SAME_ANSWER};
+pub use error::DbError;
+pub use operations::IdempotencyRecord;
+pub use pool::{Db, Engine, Tx};
+pub use stores::{StoreFilter, StoreSort};

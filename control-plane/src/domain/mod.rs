@@ -7,6 +7,7 @@ pub mod event;
 pub mod identity;
 pub mod node;
 pub mod operation;
+pub mod progress;
 pub mod selector;
 pub mod session;
 pub mod store;

@@ -21,6 +21,8 @@ pub struct Store {
     pub spec: Spec,
     /// Version of the template the revision names by digest.
     pub template_version: String,
+    /// Path of the shop's admin under its URL; empty when it has none.
+    pub admin_path: String,
     /// Rendering that node and agent are asked for.
     pub render_version: u32,
     pub lifecycle: Lifecycle,

@@ -1,0 +1,435 @@
+//! What follows from what is known of a store: its status, and how far its operation is. Pure.
+
+use jiff::{SignedDuration, Timestamp};
+use shop_proto::RunState;
+
+use super::{
+    operation::{Deadline, Operation, OperationKind, OperationState, Step, StepState},
+    session::{ReplicaReport, StoreReport},
+    store::{Lifecycle, Store, StoreStatus},
+};
+
+/// What a decision needs besides the store and its operation.
+#[derive(Debug, Clone, Copy)]
+pub struct Facts {
+    pub now: Timestamp,
+    /// False when the store's node has been away for longer than is normal.
+    pub node_reachable: bool,
+    /// From placement to serving.
+    pub provision_deadline: SignedDuration,
+}
+
+/// Status, typed reason, sentence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Condition {
+    pub status: StoreStatus,
+    pub reason: String,
+    pub message: String,
+}
+
+/// Steps that an agent may add to an operation.
+const MAX_AGENT_STEPS: usize = 40;
+/// Steps behind the agent's: the one that ends the operation.
+const LAST_STEPS: usize = 1;
+
+impl Condition {
+    fn new(status: StoreStatus, reason: &str, message: impl Into<String>) -> Self {
+        Self {
+            status,
+            reason: reason.to_owned(),
+            message: message.into(),
+        }
+    }
+
+    fn fine(status: StoreStatus) -> Self {
+        Self::new(status, "", "")
+    }
+}
+
+/// The report, if it is about what the store should be now. An older one changes nothing.
+fn current_report(store: &Store) -> Option<&StoreReport> {
+    store.report.as_ref().filter(|report| {
+        report.generation == store.generation.get()
+            && report.spec_digest == store.spec.digest().to_string()
+    })
+}
+
+/// A store's status. `operation` is its newest one, ended or not.
+#[must_use]
+pub fn condition(store: &Store, operation: Option<&Operation>, facts: &Facts) -> Condition {
+    let run_state = match store.lifecycle {
+        Lifecycle::Deleted => return Condition::fine(StoreStatus::Deleted),
+        Lifecycle::Deleting => return deleting(store, facts),
+        Lifecycle::Live(run_state) => run_state,
+    };
+    if store.placement.is_none() {
+        return match (run_state, operation) {
+            (RunState::Stopped, _) => Condition::fine(StoreStatus::Stopped),
+            (RunState::Running, Some(operation)) => Condition::new(
+                StoreStatus::Pending,
+                &operation.reason,
+                operation.message.clone(),
+            ),
+            (RunState::Running, None) => Condition::fine(StoreStatus::Pending),
+        };
+    }
+    if !facts.node_reachable {
+        return unreachable(StoreStatus::Unreachable);
+    }
+    let failed = operation.filter(|operation| {
+        operation.state == OperationState::Failed && operation.generation == store.generation
+    });
+    let seen = match current_report(store) {
+        Some(report) => reported(report, run_state, store.spec.restart_seq),
+        None => awaited(store, run_state),
+    };
+    match (failed, seen.status) {
+        // Given up, and still not serving: that is what an operator has to know first.
+        (Some(failed), StoreStatus::Pending | StoreStatus::Provisioning) => {
+            Condition::new(StoreStatus::Failed, &failed.reason, failed.message.clone())
+        }
+        // It has served already, so customers are missing something.
+        (None, StoreStatus::Provisioning)
+            if operation.is_some_and(|operation| {
+                operation.state == OperationState::Succeeded
+                    && operation.kind.ends_serving()
+                    && operation.generation == store.generation
+            }) =>
+        {
+            Condition {
+                status: StoreStatus::Degraded,
+                ..seen
+            }
+        }
+        _ => seen,
+    }
+}
+
+fn unreachable(status: StoreStatus) -> Condition {
+    Condition::new(
+        status,
+        "node_unreachable",
+        "the store's node has no session with the control plane; the store goes on as it was. Look at the node agent and its network",
+    )
+}
+
+fn deleting(store: &Store, facts: &Facts) -> Condition {
+    if store.placement.is_some() && !facts.node_reachable {
+        return unreachable(StoreStatus::Deleting);
+    }
+    let reason = match store.on_node.state.as_str() {
+        "blocked" | "refused" => store.on_node.state.as_str(),
+        _ => "",
+    };
+    Condition::new(StoreStatus::Deleting, reason, store.on_node.message.clone())
+}
+
+/// What an agent says about what the store should be now.
+fn reported(report: &StoreReport, wanted: RunState, restart_seq: u64) -> Condition {
+    let status = match (report.state.as_str(), wanted) {
+        ("running", RunState::Running) if report.restart_seq < restart_seq => {
+            StoreStatus::Provisioning
+        }
+        ("running", RunState::Running) => StoreStatus::Running,
+        ("degraded", RunState::Running) => StoreStatus::Degraded,
+        ("stopped", RunState::Stopped) => StoreStatus::Stopped,
+        ("failed", _) => StoreStatus::Failed,
+        ("waiting", RunState::Running) if report.reason == "awaiting_secrets" => {
+            StoreStatus::AwaitingSecrets
+        }
+        (_, RunState::Running) => StoreStatus::Provisioning,
+        (_, RunState::Stopped) => StoreStatus::Stopping,
+    };
+    Condition::new(status, &report.reason, report.message.clone())
+}
+
+/// Nothing is said yet about what the store should be now.
+fn awaited(store: &Store, wanted: RunState) -> Condition {
+    let status = match wanted {
+        RunState::Running => StoreStatus::Provisioning,
+        RunState::Stopped => StoreStatus::Stopping,
+    };
+    let (agent, node) = (&store.on_agent, &store.on_node);
+    if agent.refused_generation == store.generation.get() {
+        return Condition::new(
+            status,
+            &agent.refused_code,
+            "the shop agent refuses this generation; look at the store's events",
+        );
+    }
+    match node.state.as_str() {
+        "refused" | "error" => Condition::new(status, &node.code, node.message.clone()),
+        _ => Condition::fine(status),
+    }
+}
+
+/// How far an operation that has not ended is. The same operation back when nothing changed.
+#[must_use]
+pub fn progress(store: &Store, operation: &Operation, facts: &Facts) -> Operation {
+    let mut next = operation.clone();
+    if operation.state.ended() {
+        return next;
+    }
+    let condition = condition(store, Some(operation), facts);
+    let waits_for_room = store.placement.is_none() && operation.kind.ends_serving();
+    let done = finished(store, operation.kind, condition.status);
+    next.deadline = deadline(store, operation, condition.status, facts);
+    let overdue = matches!(next.deadline, Deadline::Until(until) if until <= facts.now);
+    if waits_for_room {
+        // Its reason is the placer's to say.
+        next.state = OperationState::Pending;
+    } else {
+        next.state = OperationState::Running;
+        next.started_at = operation.started_at.or(Some(facts.now));
+        next.reason.clone_from(&condition.reason);
+        next.message.clone_from(&condition.message);
+    }
+    if done {
+        next.state = OperationState::Succeeded;
+        next.reason.clear();
+        next.message.clear();
+    } else if overdue {
+        next.state = OperationState::Failed;
+        "deadline_exceeded".clone_into(&mut next.reason);
+        next.message = failure_sentence(store, &condition, facts.provision_deadline);
+    }
+    if next.state.ended() {
+        next.ended_at = Some(facts.now);
+        next.deadline = Deadline::None;
+    }
+    next.steps = steps(store, operation, next.state, facts.now);
+    next
+}
+
+fn finished(store: &Store, kind: OperationKind, status: StoreStatus) -> bool {
+    match kind {
+        OperationKind::Create | OperationKind::Start | OperationKind::Restart => {
+            status == StoreStatus::Running
+        }
+        OperationKind::Stop => status == StoreStatus::Stopped,
+        OperationKind::Delete => store.lifecycle == Lifecycle::Deleted,
+    }
+}
+
+fn deadline(store: &Store, operation: &Operation, status: StoreStatus, facts: &Facts) -> Deadline {
+    let Some(placement) = store
+        .placement
+        .as_ref()
+        .filter(|_| operation.kind.ends_serving())
+    else {
+        return Deadline::None;
+    };
+    let waits = status == StoreStatus::AwaitingSecrets;
+    match operation.deadline {
+        Deadline::None => {
+            let start = placement.at.max(operation.created_at);
+            Deadline::Until(
+                start
+                    .saturating_add(facts.provision_deadline)
+                    .unwrap_or(Timestamp::MAX),
+            )
+        }
+        Deadline::Until(until) if waits => Deadline::Paused {
+            left_ms: (until.as_millisecond() - facts.now.as_millisecond()).max(0),
+        },
+        Deadline::Paused { left_ms } if !waits => Deadline::Until(
+            facts
+                .now
+                .saturating_add(SignedDuration::from_millis(left_ms))
+                .unwrap_or(Timestamp::MAX),
+        ),
+        same => same,
+    }
+}
+
+/// Which service kept the store from serving, and how.
+fn failure_sentence(store: &Store, condition: &Condition, waited: SignedDuration) -> String {
+    let culprit = current_report(store)
+        .and_then(|report| worst(&report.replicas))
+        .map(|replica| {
+            let mut text = format!("service {} is {}", replica.key.service, replica.phase);
+            if !replica.reason.is_empty() {
+                text.push_str(&format!(" ({})", replica.reason));
+            }
+            if let Some(code) = replica.exit_code {
+                text.push_str(&format!(", exit code {code}"));
+            }
+            if replica.oom_killed {
+                text.push_str(", out of memory");
+            }
+            text
+        });
+    let why = match culprit {
+        Some(culprit) => culprit,
+        None if !condition.message.is_empty() => condition.message.clone(),
+        None if !store.on_agent.enrolled => {
+            "the store's agent never came up on its node".to_owned()
+        }
+        None => "its agent did not say why".to_owned(),
+    };
+    format!(
+        "the store did not serve within {} s: {why}. Look at `shopctl store events {}`; then start it again or delete it",
+        waited.as_secs(),
+        store.name
+    )
+}
+
+/// The replica most likely to be the cause: one that crashes before one that only waits.
+fn worst(replicas: &[ReplicaReport]) -> Option<&ReplicaReport> {
+    let weight = |replica: &ReplicaReport| match replica.phase.as_str() {
+        "crash_looping" => 4,
+        "exited" => 3,
+        "unready" => 2,
+        "starting" | "created" => 1,
+        _ => 0,
+    };
+    replicas
+        .iter()
+        .filter(|replica| weight(replica) > 0)
+        .max_by_key(|replica| {
+            (
+                weight(replica),
+                replica.exit_code.is_some_and(|code| code != 0),
+            )
+        })
+}
+
+/// A milestone: its name and whether it is behind us.
+type Milestone = (&'static str, bool);
+
+fn milestones(store: &Store, kind: OperationKind, ended_well: bool) -> Vec<Milestone> {
+    let generation = store.generation.get();
+    let placed = store.placement.is_some();
+    let at_agent = store.on_agent.generation >= generation;
+    let prepared = store.on_node.generation >= generation && store.on_node.state == "prepared";
+    match kind {
+        OperationKind::Create => vec![
+            ("accepted", true),
+            ("placed", placed),
+            ("prepared", prepared),
+            ("enrolled", store.on_agent.enrolled),
+            ("serving", ended_well),
+        ],
+        OperationKind::Start | OperationKind::Restart => vec![
+            ("accepted", true),
+            ("placed", placed),
+            ("delivered", at_agent),
+            ("serving", ended_well),
+        ],
+        OperationKind::Stop => vec![
+            ("accepted", true),
+            ("delivered", at_agent),
+            ("stopped", ended_well),
+        ],
+        OperationKind::Delete => {
+            let state = store.on_node.state.as_str();
+            let removing = state == "removing";
+            vec![
+                ("accepted", true),
+                (
+                    "tombstoned",
+                    matches!(state, "tombstoned" | "stopping" | "blocked") || removing,
+                ),
+                ("stopped", removing),
+                ("removed", ended_well),
+            ]
+        }
+    }
+}
+
+/// The list people watch: our milestones with the agent's own steps before the last one. What is behind a done step is done.
+fn steps(store: &Store, operation: &Operation, state: OperationState, now: Timestamp) -> Vec<Step> {
+    let milestones = milestones(store, operation.kind, state == OperationState::Succeeded);
+    let ours = |(name, done): &Milestone| Step {
+        name: (*name).to_owned(),
+        state: if *done {
+            StepState::Done
+        } else {
+            StepState::Pending
+        },
+        message: String::new(),
+        started_ms: None,
+        ended_ms: None,
+    };
+    let (early, last) = milestones.split_at(milestones.len() - LAST_STEPS);
+    let agent_steps = current_report(store)
+        .filter(|_| operation.kind != OperationKind::Delete)
+        .map(|report| report.steps.as_slice())
+        .unwrap_or_default();
+    let taken: Vec<&str> = milestones.iter().map(|(name, _)| *name).collect();
+    let time = |ms: i64| (ms > 0).then_some(ms);
+    let theirs = agent_steps
+        .iter()
+        .filter(|step| !taken.contains(&step.name.as_str()))
+        .take(MAX_AGENT_STEPS)
+        .map(|step| Step {
+            name: step.name.clone(),
+            state: match step.state.as_str() {
+                "done" => StepState::Done,
+                "failed" => StepState::Failed,
+                "running" => StepState::Running,
+                _ => StepState::Pending,
+            },
+            message: String::new(),
+            started_ms: time(step.started_unix_ms),
+            ended_ms: time(step.ended_unix_ms),
+        });
+    let mut steps: Vec<Step> = early
+        .iter()
+        .map(ours)
+        .chain(theirs)
+        .chain(last.iter().map(ours))
+        .collect();
+    mark(&mut steps, operation, state, now);
+    steps
+}
+
+/// Fills in what follows from the order of the steps, and when each began and ended.
+fn mark(steps: &mut [Step], operation: &Operation, state: OperationState, now: Timestamp) {
+    let now = now.as_millisecond();
+    let done_until = steps
+        .iter()
+        .rposition(|step| step.state == StepState::Done)
+        .map_or(0, |index| index + 1);
+    for (index, step) in steps.iter_mut().enumerate() {
+        if index < done_until {
+            step.state = StepState::Done;
+        } else if index == done_until && step.state == StepState::Pending {
+            step.state = StepState::Running;
+        }
+        if state == OperationState::Failed && step.state == StepState::Running {
+            step.state = StepState::Failed;
+        }
+        if state == OperationState::Cancelled && step.state == StepState::Running {
+            step.state = StepState::Pending;
+        }
+        let before = operation.steps.iter().find(|old| old.name == step.name);
+        if step.state != StepState::Pending {
+            step.started_ms = step
+                .started_ms
+                .or_else(|| before.and_then(|old| old.started_ms))
+                .or(Some(now));
+        }
+        if matches!(step.state, StepState::Done | StepState::Failed) {
+            step.ended_ms = step
+                .ended_ms
+                .or_else(|| before.and_then(|old| old.ended_ms))
+                .or(Some(now));
+        }
+    }
+}
+
+/// An operation that a newer one took the place of.
+#[must_use]
+pub fn cancelled(operation: &Operation, by: OperationKind, now: Timestamp) -> Operation {
+    let mut next = operation.clone();
+    next.state = OperationState::Cancelled;
+    "superseded".clone_into(&mut next.reason);
+    next.message = format!("a newer request took its place: {by}");
+    next.ended_at = Some(now);
+    next.deadline = Deadline::None;
+    let mut steps = std::mem::take(&mut next.steps);
+    mark(&mut steps, operation, OperationState::Cancelled, now);
+    next.steps = steps;
+    next
+}
