@@ -48,10 +48,17 @@ remove_containers() {
     ((${#ids[@]} == 0)) || docker rm --force --volumes "${ids[@]}" >/dev/null
 }
 
-# The node agent's own way first: it stops services in order and drops its table. Then whatever is left of it.
+# The node agent's own way first; then whatever is left of it, for instance when its image or state is gone.
+down_agent() {
+    if container_exists "$NODE_CONTAINER" && [[ -n $(fingerprint_of "$NODE_CONTAINER") ]]; then
+        docker rm --force "$NODE_CONTAINER" >/dev/null
+    fi
+    docker image inspect "$NODE_IMAGE" >/dev/null 2>&1 && [[ -d $NODE_STATE ]] || return 0
+    node_leave >"$LOG_DIR/leave.log" 2>&1 || warn "the node agent could not clean up after itself ($LOG_DIR/leave.log); doing it from outside"
+}
+
 down_node() {
     local node=$1 ids
-    if container_exists "$NODE_CONTAINER"; then docker rm --force "$NODE_CONTAINER" >/dev/null; fi
     remove_containers "label=shopfleet.node=$node"
     remove_containers "name=^/sf-$node-"
     mapfile -t ids < <(docker network ls --quiet --filter "name=^sf-$node-")
@@ -107,10 +114,13 @@ down_docker() {
 }
 
 down() {
-    local node
+    local node nodes
     if docker_answers; then
         down_confirm
-        for node in $(local_nodes); do
+        nodes=$(local_nodes)
+        CURRENT_STEP='taking the node away'
+        down_agent
+        for node in $nodes; do
             CURRENT_STEP="removing node $node"
             down_node "$node"
         done

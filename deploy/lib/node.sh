@@ -30,21 +30,35 @@ join_token() {
     state_set operator_root "$(jq -r '.operator_root_pin // empty' <<<"$join")"
 }
 
-# CHOWN, DAC_OVERRIDE, FOWNER: volumes and sockets belong to the stores' users. NET_ADMIN: the firewall table.
-node_run() {
+# What the agent's container may: CHOWN, DAC_OVERRIDE and FOWNER, because volumes and sockets belong to the stores'
+# users; NET_ADMIN for the firewall table. One option a line.
+node_rights() {
     local socket
     socket=$(docker_socket)
-    run_or_replace "$NODE_CONTAINER" node_comes_up "$NODE_IMAGE" \
-        --network host --read-only --tmpfs /tmp:size=16m,mode=1777 \
+    printf '%s\n' --network host --read-only --tmpfs /tmp:size=16m,mode=1777 \
         --cap-drop ALL --cap-add NET_ADMIN --cap-add CHOWN --cap-add DAC_OVERRIDE --cap-add FOWNER \
         --security-opt no-new-privileges:true --memory 256m --pids-limit 256 \
         --mount "type=bind,src=$socket,dst=/var/run/docker.sock" \
         --mount "type=bind,src=$NODE_STATE,dst=$NODE_STATE" \
-        --volume "$NODE_RUN:$NODE_RUN" \
+        --volume "$NODE_RUN:$NODE_RUN"
+}
+
+node_run() {
+    local rights
+    mapfile -t rights < <(node_rights)
+    run_or_replace "$NODE_CONTAINER" node_comes_up "$NODE_IMAGE" "${rights[@]}" \
         -- node --name "$(hostname)" --join-token-file "$NODE_STATE/join-token" \
         --enroll 127.0.0.1:7442 --agents 127.0.0.1:7443 --operator-root "$(state_get operator_root)" \
         --state-dir "$NODE_STATE" --run-dir "$NODE_RUN" --docker /var/run/docker.sock \
         --pool "$POOL" --edge-http "$EDGE_HTTP" --edge-https "$EDGE_HTTPS"
+}
+
+# The agent's own way of going: services in order, then networks, volumes, its firewall table, its directories.
+node_leave() {
+    local rights
+    mapfile -t rights < <(node_rights)
+    docker run --rm --name "$NODE_CONTAINER-leave" "${rights[@]}" "$NODE_IMAGE" node --leave \
+        --state-dir "$NODE_STATE" --run-dir "$NODE_RUN" --docker /var/run/docker.sock
 }
 
 node_ensure() {
