@@ -73,6 +73,7 @@ step() {
         die "it failed (status $status); the whole log is $log" 'read the lines above, put right what they name, and run the same command again.'
     fi
     ok "$label ($(elapsed $((SECONDS - started))))"
+    CURRENT_STEP='checking what is there'
 }
 
 # confirm QUESTION: yes by --yes, else asked on the terminal; without a terminal the answer is no.

@@ -58,7 +58,8 @@ system_up() {
         quickstart_down
     fi
     INSTALLED_BY_US=yes
-    phase 'quickstart' deploy/quickstart --yes --save-images "$WORK/images"
+    # Advertised, because the second host of the stories comes over the network.
+    phase 'quickstart' deploy/quickstart --yes --save-images "$WORK/images" --advertise "$(hostname -I | cut -d' ' -f1)"
     export SHOPFLEET_NODE_IMAGES=$WORK/images
 }
 
