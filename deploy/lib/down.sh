@@ -96,9 +96,12 @@ down_images() {
 down_cli() {
     if [[ -x $CLI_PATH && $(state_get installed_cli) == yes ]]; then
         "$CLI_PATH" context remove "$CONTEXT" >/dev/null 2>&1 || true
+        if [[ $("$CLI_PATH" context list -o json 2>/dev/null) == '[]' ]]; then rm -f "$CLI_CONFIG/contexts.toml"; fi
         rm -f "$CLI_PATH"
         ok 'shopctl and its context'
     fi
+    if [[ $(state_get made_trust) == yes ]]; then rm -rf "$CLI_CONFIG/trust"; fi
+    rmdir "$CLI_CONFIG" 2>/dev/null || true
 }
 
 down_docker() {

@@ -9,6 +9,7 @@ CP_VOLUME=shopfleet-control-plane
 CP_UID=65532
 CP_WAIT_SECONDS=60
 CONTEXT=quickstart
+CLI_CONFIG=${SHOPFLEET_CONFIG_DIR:-$HOME/.config/shopfleet}
 HANDOVER=$STATE_DIR/handover
 
 plane_network() {
@@ -21,6 +22,7 @@ plane_volume() {
     docker volume create --label "$OURS=volume" "$CP_VOLUME" >/dev/null
 }
 
+# Inside its container it listens on every address; what is published of that is decided by plane_publish.
 # The first token passes through a file that only root and the control plane's user can read, never through a log.
 plane_init() {
     local advertise=()
@@ -31,6 +33,7 @@ plane_init() {
         --mount "type=volume,src=$CP_VOLUME,dst=/var/lib/shopfleet" \
         --mount "type=bind,src=$HANDOVER,dst=/handover" \
         "$CP_IMAGE" init --data /var/lib/shopfleet --base-domain "$BASE_DOMAIN" "${advertise[@]}" \
+        --listen-admin 0.0.0.0:7440 --listen-metrics 0.0.0.0:7449 \
         --token-file /handover/token
 }
 
@@ -52,8 +55,7 @@ plane_run() {
         --read-only --tmpfs /tmp:size=16m,mode=1777 --cap-drop ALL --security-opt no-new-privileges:true \
         --memory 512m --pids-limit 256 \
         --mount "type=volume,src=$CP_VOLUME,dst=/var/lib/shopfleet" \
-        --env SHOPFLEET_LISTEN_ADMIN=0.0.0.0:7440 --env SHOPFLEET_LISTEN_METRICS=0.0.0.0:7449 \
-        -- serve --config /var/lib/shopfleet/control-plane.toml
+        -- serve --data /var/lib/shopfleet
 }
 
 # The fingerprint of the root's public key, as init printed it.
@@ -96,9 +98,11 @@ context_ensure() {
         same 'operator root and roster'
     else
         CURRENT_STEP='making the operator root'
+        # A root that was here before belongs to the person, and survives --down.
+        [[ -d $CLI_CONFIG/trust ]] || state_set made_trust yes
         cli trust init >"$LOG_DIR/trust.log" 2>&1 ||
             die "'shopctl trust init' failed; see $LOG_DIR/trust.log" 'read its last lines.'
         state_set trust yes
-        ok 'operator root and a roster of one (keep a copy of ~/.config/shopfleet/trust)'
+        ok "operator root and a roster of one (keep a copy of $CLI_CONFIG/trust)"
     fi
 }

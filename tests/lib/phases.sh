@@ -82,7 +82,7 @@ nothing_left() {
         [[ $IMAGES_WERE_HERE == yes ]] || docker images --format 'image {{.Repository}}:{{.Tag}}' | grep ' shopfleet/' || true
         nft list tables 2>/dev/null | grep shopfleet || true
         find /run/shopfleet /var/lib/shopfleet "$QUICKSTART_STATE" /usr/local/bin/shopctl -maxdepth 0 2>/dev/null || true
-        grep -l quickstart "$HOME"/.config/shopfleet/contexts/* 2>/dev/null || true
+        grep -l quickstart "$HOME/.config/shopfleet/contexts.toml" 2>/dev/null || true
     )
     [[ -z $left ]] || { printf 'left behind:\n%s\n' "$left"; return 1; }
 }
