@@ -11,7 +11,7 @@ use crate::{
 
 /// A rule that a plan breaks.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{subject}: {rule}")]
+#[error("{subject} breaks a rule: a good one {rule}")]
 pub struct LintProblem {
     /// Service, task or volume.
     pub subject: String,

@@ -195,10 +195,16 @@ fn refusal(file: &str, text: &str, error: &Error) -> TemplateError {
             single(file, line, field, reason)
         }
         Error::SerdeMissingField { field, .. } => single(file, line, field, "is missing"),
+        Error::NullIntoString { .. } => {
+            single(file, line, &at(), "has no value (null); write one, or \"\"")
+        }
         Error::Message { msg, .. } => single(file, line, &at(), msg),
         other => {
             let reason = other.to_string();
-            single(file, line, &at(), reason.lines().next().unwrap_or_default())
+            let reason = reason.lines().next().unwrap_or_default();
+            // The place is said already.
+            let reason = reason.split(" at line ").next().unwrap_or(reason);
+            single(file, line, &at(), reason)
         }
     }
 }

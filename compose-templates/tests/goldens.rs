@@ -37,7 +37,8 @@ fn renderings_are_frozen() {
                 let text = serde_json::to_string_pretty(&plan).expect("a plan serialises") + "\n";
                 let path = golden(template, &profiles, *version);
                 if update {
-                    fs::create_dir_all(path.parent().expect("goldens are in a folder")).expect("the folder can be made");
+                    fs::create_dir_all(path.parent().expect("goldens are in a folder"))
+                        .expect("the folder can be made");
                     fs::write(&path, &text).expect("the golden can be written");
                 }
                 let frozen = fs::read_to_string(&path).unwrap_or_default();
@@ -63,5 +64,8 @@ fn every_folder_on_disk_is_built_in() {
         .iter()
         .map(|template| template.name.clone())
         .collect();
-    assert_eq!(built_in, on_disk, "each template folder has its line in src/catalogue.rs, in order");
+    assert_eq!(
+        built_in, on_disk,
+        "each template folder has its line in src/catalogue.rs, in order"
+    );
 }
