@@ -6,6 +6,7 @@ use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     io,
     path::{Path, PathBuf},
+    sync::{Arc, Mutex},
 };
 
 use serde::{Deserialize, Serialize};
@@ -187,6 +188,45 @@ impl Ledger {
         }
         Ok(answer)
     }
+}
+
+/// A ledger that several tasks of one process use. Disk work happens on the blocking threads.
+#[derive(Debug, Clone)]
+pub struct SharedLedger(Arc<Mutex<Ledger>>);
+
+impl SharedLedger {
+    /// Shares it.
+    #[must_use]
+    pub fn new(ledger: Ledger) -> Self {
+        Self(Arc::new(Mutex::new(ledger)))
+    }
+
+    /// A copy of what it says.
+    #[must_use]
+    pub fn entries(&self) -> Entries {
+        lock(&self.0).entries().clone()
+    }
+
+    /// As [`Ledger::change`].
+    ///
+    /// # Errors
+    /// When the disk refuses; then nothing has changed.
+    pub async fn change<T: Send + 'static>(
+        &self,
+        change: impl FnOnce(&mut Entries) -> T + Send + 'static,
+    ) -> Result<T, LedgerError> {
+        let ledger = self.0.clone();
+        tokio::task::spawn_blocking(move || lock(&ledger).change(change))
+            .await
+            .unwrap_or_else(|error| Err(LedgerError::Io(io::Error::other(error))))
+    }
+}
+
+/// A panic in between cannot leave it half changed: the change is made on a copy.
+fn lock(ledger: &Mutex<Ledger>) -> std::sync::MutexGuard<'_, Ledger> {
+    ledger
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 #[cfg(test)]

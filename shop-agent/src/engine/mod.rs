@@ -9,6 +9,8 @@ use shop_plan::NetworkName;
 use shop_proto::{Digest, Generation, ReplicaKey, ServiceName, Slot};
 
 mod broker;
+#[cfg(test)]
+pub mod fake;
 
 pub use broker::{BrokerEngine, Introduction, introduce};
 

@@ -1,10 +1,44 @@
 //! The shop-agent role: one store, its secrets, its services.
+//!
+//! [`steps`] decides, [`reconcile`] drives, [`act`] carries out, [`prober`] asks, [`report`] tells, [`session`] speaks with the control plane.
+//! It reaches containers only through [`crate::engine::StoreEngine`].
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
+use anyhow::Context as _;
 use clap::Args;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::{Mutex, mpsc, watch},
+    task::JoinSet,
+};
+use tokio_util::sync::CancellationToken;
 
+use crate::{
+    engine::{BrokerEngine, Introduction, introduce},
+    identity::Trust,
+    ledger::{Ledger, SharedLedger},
+    uplink::{Address, Backoff},
+};
+
+mod act;
+mod credentials;
+mod deliver;
+#[cfg(test)]
+mod fixtures;
+mod order;
 mod probe;
+mod prober;
+mod questions;
+mod reconcile;
+mod report;
+mod sealed;
+mod session;
+mod steps;
+mod supervise;
+mod vault;
+mod wire;
+mod world;
 
 /// Arguments of `shop-agent run`.
 #[derive(Debug, Args)]
@@ -24,10 +58,129 @@ pub struct RunArgs {
     pub secrets: PathBuf,
 }
 
-/// Runs until SIGTERM. What it started keeps running.
+/// How long the last words may take.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
+/// Runs until SIGTERM or SIGINT. What it started keeps running.
 ///
 /// # Errors
-/// When the vault cannot be used.
-pub async fn run(_args: RunArgs) -> anyhow::Result<()> {
-    anyhow::bail!("not in this build")
+/// When the vault or the ledger cannot be used.
+pub async fn run(args: RunArgs) -> anyhow::Result<()> {
+    let cancel = CancellationToken::new();
+    let mut term = signal(SignalKind::terminate())?;
+    let mut int = signal(SignalKind::interrupt())?;
+    let (introduction, vault) = tokio::select! {
+        unlocked = unlock(&args) => unlocked?,
+        _ = term.recv() => return Ok(()),
+        _ = int.recv() => return Ok(()),
+    };
+    tracing::info!(store = %introduction.store, node = %introduction.node, "vault open");
+    let mut tasks = start(&args, introduction, vault, &cancel)?;
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = int.recv() => {}
+        ended = tasks.join_next() => {
+            // Neither ends by itself: leaving lets the node agent start us afresh.
+            cancel.cancel();
+            anyhow::bail!("a part of the agent ended unexpectedly: {ended:?}");
+        }
+    }
+    cancel.cancel();
+    // What is not said by then, the next start says.
+    let _ = tokio::time::timeout(LAST_WORDS, async {
+        while tasks.join_next().await.is_some() {}
+    })
+    .await;
+    Ok(())
+}
+
+/// Shows our keys to the node, and opens the vault with the key it answers; makes both the first time.
+async fn unlock(args: &RunArgs) -> anyhow::Result<(Introduction, vault::Vault)> {
+    let known = vault::public_keys(&args.vault).context("reading the vault's public keys")?;
+    let (fresh, keys) = match known {
+        Some(keys) => (None, keys),
+        None => {
+            let content = vault::Content::generate()?;
+            let keys = content.public_keys();
+            (Some(content), keys)
+        }
+    };
+    let introduction = introduced(args, &keys).await;
+    let (store, key) = (introduction.store.clone(), introduction.vault_key.clone());
+    let vault = match fresh {
+        Some(content) => vault::Vault::create(&args.vault, store, key, content),
+        None => vault::Vault::open(&args.vault, store, key),
+    }
+    .context("opening the vault")?;
+    Ok((introduction, vault))
+}
+
+async fn introduced(args: &RunArgs, keys: &vault::PublicKeys) -> Introduction {
+    let mut backoff = Backoff::default();
+    loop {
+        match introduce(&args.broker, keys.identity_spki.clone(), keys.sealing).await {
+            Ok(introduction) => return introduction,
+            Err(error) => {
+                tracing::warn!(%error, "the node agent does not answer");
+                tokio::time::sleep(backoff.next(rand::random())).await;
+            }
+        }
+    }
+}
+
+fn start(
+    args: &RunArgs,
+    introduction: Introduction,
+    vault: vault::Vault,
+    cancel: &CancellationToken,
+) -> anyhow::Result<JoinSet<()>> {
+    let ledger = SharedLedger::new(Ledger::open(&args.vault).context("opening the ledger")?);
+    let known_roots = vault
+        .content()
+        .credential
+        .as_ref()
+        .map(|credential| credential.roots().to_vec())
+        .unwrap_or_default();
+    let trust = Trust::new(introduction.root_pins.iter().copied(), known_roots)?;
+    let vault: act::SharedVault = Arc::new(std::sync::Mutex::new(vault));
+    let tools = Arc::new(act::Tools {
+        engine: BrokerEngine::new(&args.broker),
+        vault: vault.clone(),
+        ledger: ledger.clone(),
+        mailbox: deliver::Mailbox {
+            root: args.secrets.clone(),
+            boot_id: introduction.host_boot_id.clone(),
+        },
+    });
+    let (commands, command_queue) = mpsc::channel(8);
+    let (notices, notice_queue) = mpsc::channel(64);
+    let (reports, report_view) = watch::channel(report::Report::waiting(None, "no_order", ""));
+    let beside = |name: &str| Address::Unix(args.broker.with_file_name(name));
+    let session = session::Session {
+        certified: credentials::Certified {
+            store: introduction.store.clone(),
+            trust,
+            vault,
+            enrolment: beside("enroll.sock"),
+            broker: args.broker.clone(),
+        },
+        agents: beside("session.sock"),
+        ledger,
+        commands,
+        reports: report_view,
+        notices: Mutex::new(notice_queue),
+        sealed: Arc::new(sealed::Sealed::default()),
+        boot_id: introduction.host_boot_id,
+        receipt: introduction.receipt,
+    };
+    let wires = reconcile::Wires {
+        commands: command_queue,
+        reports,
+        notices,
+    };
+    let reconciler = reconcile::Reconciler::new(introduction.store, tools, wires);
+    let mut tasks = JoinSet::new();
+    tasks.spawn(reconciler.run(cancel.clone()));
+    tasks.spawn(session.run(cancel.clone()));
+    Ok(tasks)
 }

@@ -1,0 +1,281 @@
+//! A scripted engine: containers in memory, with the failures that a real one has.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Mutex,
+};
+
+use async_trait::async_trait;
+use shop_proto::{Digest, ReplicaKey};
+use tokio::sync::Notify;
+
+use super::{
+    Container, ContainerState, EngineError, Exit, KnownPlan, Listing, LogSource, Network, Serve,
+    StoreEngine, TaskExit, TaskRun,
+};
+
+/// What goes wrong with a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// It does not happen, and says so.
+    Fails,
+    /// It happens, and says that it did not: the answer is lost.
+    AnswerLost,
+    /// It never answers.
+    Hangs,
+}
+
+/// Containers in memory.
+#[derive(Default)]
+pub struct FakeEngine {
+    state: Mutex<State>,
+    changed: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    containers: BTreeMap<ReplicaKey, Container>,
+    plans: Vec<KnownPlan>,
+    hashes: BTreeMap<ReplicaKey, Digest>,
+    networks: Vec<Network>,
+    serving: Serve,
+    faults: BTreeMap<String, Fault>,
+    exits: BTreeMap<String, i32>,
+    ended_runs: BTreeMap<(String, String), i32>,
+    calls: Vec<String>,
+    clock: i64,
+    silent: bool,
+}
+
+impl FakeEngine {
+    /// Knows a plan, and what its containers would be made from.
+    pub fn know(&self, plan: KnownPlan, hashes: impl IntoIterator<Item = (ReplicaKey, Digest)>) {
+        let mut state = self.state.lock().unwrap();
+        state.plans.insert(0, plan);
+        state.hashes.extend(hashes);
+        drop(state);
+        self.changed.notify_one();
+    }
+
+    /// Has these networks.
+    pub fn networks(&self, networks: Vec<Network>) {
+        self.state.lock().unwrap().networks = networks;
+    }
+
+    /// The next call of this name goes wrong, once.
+    pub fn fault(&self, call: &str, fault: Fault) {
+        self.state
+            .lock()
+            .unwrap()
+            .faults
+            .insert(call.to_owned(), fault);
+    }
+
+    /// Runs of this task end with this code from now on.
+    pub fn task_ends(&self, task: &str, code: i32) {
+        self.state
+            .lock()
+            .unwrap()
+            .exits
+            .insert(task.to_owned(), code);
+    }
+
+    /// Hints are lost from now on.
+    pub fn silence(&self) {
+        self.state.lock().unwrap().silent = true;
+    }
+
+    /// A container ends by itself.
+    pub fn kill(&self, key: &ReplicaKey, code: i32, oom_killed: bool) {
+        let mut state = self.state.lock().unwrap();
+        state.clock += 1;
+        let at_unix_ms = state.clock;
+        state.containers.get_mut(key).unwrap().state = ContainerState::Exited(Exit {
+            code,
+            oom_killed,
+            at_unix_ms,
+        });
+        drop(state);
+        self.changed.notify_one();
+    }
+
+    /// All calls so far, such as `start db-fixed-0`.
+    pub fn calls(&self) -> Vec<String> {
+        self.state.lock().unwrap().calls.clone()
+    }
+
+    /// Forgets the calls so far.
+    pub fn forget_calls(&self) {
+        self.state.lock().unwrap().calls.clear();
+    }
+
+    /// Containers that run.
+    pub fn running(&self) -> BTreeSet<ReplicaKey> {
+        let state = self.state.lock().unwrap();
+        let runs =
+            |container: &&Container| matches!(container.state, ContainerState::Running { .. });
+        state
+            .containers
+            .values()
+            .filter(runs)
+            .map(|container| container.key.clone())
+            .collect()
+    }
+
+    /// Who serves.
+    pub fn serving(&self) -> Serve {
+        self.state.lock().unwrap().serving.clone()
+    }
+
+    async fn call<T>(
+        &self,
+        call: String,
+        plan: Option<Digest>,
+        body: impl FnOnce(&mut State) -> Result<T, EngineError>,
+    ) -> Result<T, EngineError> {
+        let (fault, done) = {
+            let mut state = self.state.lock().unwrap();
+            state.calls.push(call.clone());
+            let fault = state.faults.remove(&call);
+            let known = plan.is_none_or(|plan| state.plans.iter().any(|known| known.plan == plan));
+            let done = match (fault, known) {
+                (_, false) => Err(EngineError::UnknownPlan),
+                (Some(Fault::Fails | Fault::Hangs), _) => {
+                    Err(EngineError::Unavailable(format!("scripted: {call}")))
+                }
+                (Some(Fault::AnswerLost), _) => body(&mut state).and_then(|_| {
+                    Err(EngineError::Unavailable(format!(
+                        "scripted: answer of {call} lost"
+                    )))
+                }),
+                (None, true) => body(&mut state),
+            };
+            (fault, done)
+        };
+        if fault == Some(Fault::Hangs) {
+            std::future::pending::<()>().await;
+        }
+        if !call.starts_with("list") {
+            self.changed.notify_one();
+        }
+        done
+    }
+}
+
+#[async_trait]
+impl StoreEngine for FakeEngine {
+    async fn list(&self) -> Result<Listing, EngineError> {
+        self.call("list".to_owned(), None, |state| {
+            Ok(Listing {
+                containers: state.containers.values().cloned().collect(),
+                plans: state.plans.clone(),
+                serving: state.serving.clone(),
+                networks: state.networks.clone(),
+            })
+        })
+        .await
+    }
+
+    async fn create(&self, plan: Digest, key: &ReplicaKey) -> Result<(), EngineError> {
+        self.call(format!("create {key}"), Some(plan), |state| {
+            let spec_hash = *state
+                .hashes
+                .get(key)
+                .ok_or_else(|| EngineError::Refused(format!("{key} is not of the plan")))?;
+            // A name that exists already is adopted.
+            state.containers.entry(key.clone()).or_insert(Container {
+                key: key.clone(),
+                spec_hash,
+                state: ContainerState::Created,
+            });
+            Ok(())
+        })
+        .await
+    }
+
+    async fn start(&self, plan: Digest, key: &ReplicaKey) -> Result<(), EngineError> {
+        self.call(format!("start {key}"), Some(plan), |state| {
+            state.clock += 1;
+            let since_unix_ms = state.clock;
+            let container = state
+                .containers
+                .get_mut(key)
+                .ok_or_else(|| EngineError::Unavailable(format!("no container {key}")))?;
+            if !matches!(container.state, ContainerState::Running { .. }) {
+                container.state = ContainerState::Running { since_unix_ms };
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    async fn stop(&self, plan: Digest, key: &ReplicaKey) -> Result<(), EngineError> {
+        self.call(format!("stop {key}"), Some(plan), |state| {
+            state.clock += 1;
+            let at_unix_ms = state.clock;
+            if let Some(container) = state.containers.get_mut(key)
+                && matches!(container.state, ContainerState::Running { .. })
+            {
+                container.state = ContainerState::Exited(Exit {
+                    code: 0,
+                    oom_killed: false,
+                    at_unix_ms,
+                });
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    async fn remove(&self, plan: Digest, key: &ReplicaKey) -> Result<(), EngineError> {
+        self.call(format!("remove {key}"), Some(plan), |state| {
+            state.containers.remove(key);
+            Ok(())
+        })
+        .await
+    }
+
+    async fn serve(&self, plan: Digest, what: &Serve) -> Result<(), EngineError> {
+        let word = if *what == Serve::None {
+            "serve none"
+        } else {
+            "serve"
+        };
+        self.call(word.to_owned(), Some(plan), |state| {
+            state.serving = what.clone();
+            Ok(())
+        })
+        .await
+    }
+
+    async fn run_task(&self, plan: Digest, run: &TaskRun) -> Result<TaskExit, EngineError> {
+        self.call(
+            format!("task {} {}", run.task, run.run),
+            Some(plan),
+            |state| {
+                let id = (run.task.to_string(), run.run.clone());
+                let next = state.exits.get(run.task.as_str()).copied().unwrap_or(0);
+                // The same id is the same run: its end does not change.
+                let code = *state.ended_runs.entry(id).or_insert(next);
+                Ok(TaskExit {
+                    code,
+                    oom_killed: false,
+                })
+            },
+        )
+        .await
+    }
+
+    async fn logs(&self, _of: &LogSource, _lines: u32) -> Result<Vec<u8>, EngineError> {
+        self.call("logs".to_owned(), None, |_| Ok(b"last words\n".to_vec()))
+            .await
+    }
+
+    async fn changed(&self) -> Result<(), EngineError> {
+        if self.state.lock().unwrap().silent {
+            std::future::pending::<()>().await;
+        }
+        self.changed.notified().await;
+        Ok(())
+    }
+}

@@ -1,0 +1,227 @@
+//! Carries out one step. No decision is made here; every step may be repeated, and a crash in the middle of one is repaired by the next.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use shop_plan::StorePlan;
+use shop_proto::{Digest, ServiceName};
+
+use super::{
+    deliver::{DeliveryError, Mailbox, Parcel},
+    steps::{Step, Target},
+    vault::{Vault, VaultError},
+    world::Problem,
+};
+use crate::{
+    engine::{EngineError, Serve, StoreEngine, TaskExit, TaskRun},
+    ledger::{LedgerError, SharedLedger},
+};
+
+/// A vault that several tasks use. Never locked across an await.
+pub type SharedVault = Arc<Mutex<Vault>>;
+
+/// What steps are carried out with.
+pub struct Tools<E> {
+    /// Containers.
+    pub engine: E,
+    /// Secrets.
+    pub vault: SharedVault,
+    /// What must survive.
+    pub ledger: SharedLedger,
+    /// Where secrets are handed over.
+    pub mailbox: Mailbox,
+}
+
+/// A plan and its digest.
+#[derive(Debug, Clone)]
+pub struct Rendered {
+    /// The plan.
+    pub plan: Arc<StorePlan>,
+    /// Its digest, as the broker wants it.
+    pub digest: Digest,
+}
+
+/// How a step ended.
+#[derive(Debug)]
+pub enum Outcome {
+    /// As meant.
+    Done,
+    /// A task ended, with this.
+    TaskEnded(TaskExit),
+    /// Not; try again.
+    Failed(Failure),
+}
+
+/// Why a step did not work.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The node.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// Secrets.
+    #[error(transparent)]
+    Delivery(#[from] DeliveryError),
+    /// The vault.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+    /// The ledger.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// A task of ours died.
+    #[error("an internal task ended unexpectedly")]
+    Internal,
+}
+
+impl Failure {
+    /// For reports.
+    #[must_use]
+    pub fn problem(&self) -> Problem {
+        let reason = match self {
+            Self::Engine(error) => error.reason(),
+            Self::Delivery(_) => "secrets_failed",
+            Self::Vault(_) => "vault_failed",
+            Self::Ledger(_) => "ledger_failed",
+            Self::Internal => "internal",
+        };
+        Problem {
+            reason,
+            message: self.to_string(),
+            exit: None,
+        }
+    }
+}
+
+/// Locks the vault. A panic cannot leave it half changed: changes are made on a copy.
+pub fn locked(vault: &SharedVault) -> std::sync::MutexGuard<'_, Vault> {
+    vault.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Carries out a step.
+pub async fn act<E: StoreEngine>(tools: &Tools<E>, rendered: &Rendered, step: Step) -> Outcome {
+    let done = match step {
+        Step::RunTask(run) => {
+            return match run_task(tools, rendered, run).await {
+                Ok(exit) => Outcome::TaskEnded(exit),
+                Err(failure) => Outcome::Failed(failure),
+            };
+        }
+        Step::Deliver(consumer) => deliver(tools, rendered, consumer).await,
+        Step::Create(key) => tools
+            .engine
+            .create(rendered.digest, &key)
+            .await
+            .map_err(Failure::from),
+        Step::Start(key) => tools
+            .engine
+            .start(rendered.digest, &key)
+            .await
+            .map_err(Failure::from),
+        Step::Stop(key) => tools
+            .engine
+            .stop(rendered.digest, &key)
+            .await
+            .map_err(Failure::from),
+        Step::Remove(key) => tools
+            .engine
+            .remove(rendered.digest, &key)
+            .await
+            .map_err(Failure::from),
+        Step::Serve(what) => serve(tools, rendered, &what).await,
+        Step::Restarted(seq) => tools
+            .ledger
+            .change(move |entries| entries.restart_seq = seq)
+            .await
+            .map_err(Failure::from),
+    };
+    match done {
+        Ok(()) => Outcome::Done,
+        Err(failure) => Outcome::Failed(failure),
+    }
+}
+
+async fn serve<E: StoreEngine>(
+    tools: &Tools<E>,
+    rendered: &Rendered,
+    what: &Serve,
+) -> Result<(), Failure> {
+    Ok(tools.engine.serve(rendered.digest, what).await?)
+}
+
+/// Makes what is missing in the vault, on disk before anybody sees it, and hands a consumer its files.
+async fn deliver<E: StoreEngine>(
+    tools: &Tools<E>,
+    rendered: &Rendered,
+    consumer: ServiceName,
+) -> Result<(), Failure> {
+    let (vault, mailbox, plan) = (
+        tools.vault.clone(),
+        tools.mailbox.clone(),
+        rendered.plan.clone(),
+    );
+    tokio::task::spawn_blocking(move || {
+        let parcel = {
+            let mut vault = locked(&vault);
+            vault.ensure_secrets(&plan)?;
+            parcel(&plan, &vault, consumer)?
+        };
+        Ok(mailbox.deliver(&parcel)?)
+    })
+    .await
+    .unwrap_or(Err(Failure::Internal))
+}
+
+fn parcel(plan: &StorePlan, vault: &Vault, consumer: ServiceName) -> Result<Parcel, DeliveryError> {
+    let names = plan
+        .secret_consumers()
+        .get(&consumer)
+        .map(|container| container.secrets.clone())
+        .unwrap_or_default();
+    let files = names
+        .into_iter()
+        .map(|name| match vault.content().secrets.get(&name) {
+            Some(value) => Ok((name, value.clone())),
+            None => Err(DeliveryError::Missing(name)),
+        })
+        .collect::<Result<_, _>>()?;
+    Ok(Parcel { consumer, files })
+}
+
+/// The run is on disk before it begins, so that a crash attaches to it; its end is on disk before anybody acts on it.
+async fn run_task<E: StoreEngine>(
+    tools: &Tools<E>,
+    rendered: &Rendered,
+    run: TaskRun,
+) -> Result<TaskExit, Failure> {
+    let (task, id) = (run.task.clone(), run.run.clone());
+    tools
+        .ledger
+        .change(move |entries| entries.open_runs.insert(task, id))
+        .await?;
+    let exit = tools.engine.run_task(rendered.digest, &run).await?;
+    let once = rendered.plan.task(&run.task).is_some_and(|task| task.once);
+    tools
+        .ledger
+        .change(move |entries| {
+            entries.open_runs.remove(&run.task);
+            match (once, exit.code) {
+                (true, 0) => {
+                    entries.tasks_done.insert(run.task);
+                }
+                (true, _) => *entries.attempts.entry(run.task).or_default() += 1,
+                (false, _) => {}
+            }
+        })
+        .await?;
+    Ok(exit)
+}
+
+/// What a target is called in logs.
+#[must_use]
+pub fn name(target: &Target) -> String {
+    match target {
+        Target::Secrets(consumer) => format!("secrets of {consumer}"),
+        Target::Replica(key) => key.to_string(),
+        Target::Task(task) => format!("task {task}"),
+        Target::Serve => "serve".to_owned(),
+        Target::Ledger => "ledger".to_owned(),
+    }
+}

@@ -1,0 +1,231 @@
+//! The session with the control plane: orders in, reports out. While there is none, everything else goes on.
+
+use std::{sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use shop_proto::wire::agent::v1::{
+    self as api, agent_client::AgentClient, agent_message, control_message,
+};
+use tokio::{
+    sync::{Mutex, mpsc, oneshot, watch},
+    time::Instant,
+};
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::Streaming;
+
+use super::{
+    credentials::Certified,
+    reconcile::{Command, Notice},
+    report::Report,
+    sealed::Sealed,
+    wire,
+};
+use crate::{
+    identity::Credential,
+    ledger::SharedLedger,
+    uplink::{Address, Ended, channel, keep},
+};
+
+/// Reports closer together than this are one report.
+const COALESCE: Duration = Duration::from_millis(200);
+/// Longest wait for room on a session, or for its first answer.
+const SEND: Duration = Duration::from_secs(10);
+/// Between a failed renewal and the next attempt, while the old certificate is still good.
+const RENEW_AGAIN: Duration = Duration::from_secs(60);
+
+/// What a session needs.
+pub struct Session {
+    /// Our certificate.
+    pub certified: Certified,
+    /// Where agents are answered.
+    pub agents: Address,
+    /// What was accepted.
+    pub ledger: SharedLedger,
+    /// To the reconciler.
+    pub commands: mpsc::Sender<Command>,
+    /// From the reconciler.
+    pub reports: watch::Receiver<Report>,
+    /// From the reconciler. One session at a time.
+    pub notices: Mutex<mpsc::Receiver<Notice>>,
+    /// Answers sealed requests.
+    pub sealed: Arc<Sealed>,
+    /// The host's boot id.
+    pub boot_id: String,
+    /// The node's signature over our keys.
+    pub receipt: Vec<u8>,
+}
+
+impl Session {
+    /// Keeps a session going until cancelled.
+    pub async fn run(self, cancel: CancellationToken) {
+        keep("control-plane", cancel, || async {
+            match self.attempt().await {
+                Ok(ended) => ended,
+                Err(error) => Ended::lost(format!("{error:#}")),
+            }
+        })
+        .await;
+    }
+
+    async fn attempt(&self) -> anyhow::Result<Ended> {
+        let credential = self.certified.credential().await?;
+        let config = self.certified.trust.session_config(&credential)?;
+        let channel = channel(&self.agents, config).await?;
+        let (outbound, queue) = mpsc::channel(16);
+        let sealing = *super::act::locked(&self.certified.vault)
+            .content()
+            .sealing
+            .public_key()
+            .as_bytes();
+        outbound.try_send(wire::hello(
+            &self.ledger.entries(),
+            &self.boot_id,
+            sealing,
+            &self.receipt,
+        ))?;
+        let mut client = AgentClient::new(channel);
+        let inbound =
+            tokio::time::timeout(SEND, client.session(ReceiverStream::new(queue))).await??;
+        tracing::info!("session up");
+        self.converse(credential, inbound.into_inner(), outbound)
+            .await
+    }
+
+    async fn converse(
+        &self,
+        credential: Credential,
+        mut inbound: Streaming<api::ControlMessage>,
+        outbound: mpsc::Sender<api::AgentMessage>,
+    ) -> anyhow::Result<Ended> {
+        let mut reports = self.reports.clone();
+        reports.mark_changed();
+        let mut notices = self.notices.lock().await;
+        let mut sent_at = None;
+        let mut renew_at = Instant::now() + credential.renew_in(Timestamp::now(), rand::random());
+        loop {
+            let report_due = sent_at.map_or_else(Instant::now, |at: Instant| at + COALESCE);
+            tokio::select! {
+                message = inbound.message() => {
+                    let Some(message) = message?.and_then(|message| message.message) else {
+                        return Ok(Ended::lost("the control plane ended it"));
+                    };
+                    if let Some(ended) = self.heard(message, &outbound).await? {
+                        return Ok(ended);
+                    }
+                }
+                changed = changed_after(&mut reports, report_due) => {
+                    changed?;
+                    let message = wire::report(&reports.borrow_and_update());
+                    say(&outbound, message).await?;
+                    sent_at = Some(Instant::now());
+                }
+                Some(notice) = notices.recv() => say(&outbound, wire::notice(notice)).await?,
+                () = tokio::time::sleep_until(renew_at) => match self.certified.renewed(&credential).await {
+                    // The new certificate is used from the next session on, which begins now.
+                    Ok(_) => return Ok(Ended::come_back(Duration::ZERO)),
+                    Err(error) => {
+                        tracing::warn!(%error, "renewal failed");
+                        renew_at = Instant::now() + RENEW_AGAIN;
+                    }
+                },
+            }
+        }
+    }
+
+    async fn heard(
+        &self,
+        message: control_message::Message,
+        outbound: &mpsc::Sender<api::AgentMessage>,
+    ) -> anyhow::Result<Option<Ended>> {
+        use control_message::Message;
+        match message {
+            Message::Desired(desired) => self.desired(desired, outbound).await?,
+            Message::SealedRequest(request) => {
+                let result = self.sealed.answer(request).await;
+                say(
+                    outbound,
+                    wire::message(agent_message::Message::SealedResult(result)),
+                )
+                .await?;
+            }
+            Message::Roster(roster) => {
+                self.sealed
+                    .roster(&roster.document, &roster.signature)
+                    .await
+            }
+            Message::Throttle(throttle) => {
+                return Ok(Some(Ended::come_back(Duration::from_millis(
+                    throttle.retry_after_ms,
+                ))));
+            }
+            Message::Reconnect(reconnect) => {
+                return Ok(Some(Ended::come_back(Duration::from_millis(
+                    reconnect.reconnect_in_ms,
+                ))));
+            }
+            // Roots are pinned; a bundle comes with every renewal.
+            Message::TrustBundle(_) => {}
+            Message::RunTask(task) => {
+                let refused = api::TaskResult {
+                    operation_id: task.operation_id,
+                    task: task.task,
+                    outcome: "refused".to_owned(),
+                    ..Default::default()
+                };
+                say(
+                    outbound,
+                    wire::message(agent_message::Message::TaskResult(refused)),
+                )
+                .await?;
+            }
+        }
+        Ok(None)
+    }
+
+    async fn desired(
+        &self,
+        desired: api::Desired,
+        outbound: &mpsc::Sender<api::AgentMessage>,
+    ) -> anyhow::Result<()> {
+        let generation = desired.generation;
+        let accepted = match wire::accepted(desired) {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                let refusal = super::order::Refusal {
+                    generation,
+                    code: "malformed",
+                    message: error.to_string(),
+                };
+                return say(outbound, wire::refusal(refusal)).await;
+            }
+        };
+        let (reply, answer) = oneshot::channel();
+        self.commands
+            .send(Command::Desired(Box::new(accepted), reply))
+            .await?;
+        match answer.await? {
+            Ok(()) => Ok(()),
+            Err(refusal) => say(outbound, wire::refusal(refusal)).await,
+        }
+    }
+}
+
+async fn changed_after(
+    reports: &mut watch::Receiver<Report>,
+    due: Instant,
+) -> Result<(), watch::error::RecvError> {
+    reports.changed().await?;
+    // Cancelled here, the change would be forgotten: it is marked again.
+    reports.mark_changed();
+    tokio::time::sleep_until(due).await;
+    Ok(())
+}
+
+async fn say(
+    outbound: &mpsc::Sender<api::AgentMessage>,
+    message: api::AgentMessage,
+) -> anyhow::Result<()> {
+    tokio::time::timeout(SEND, outbound.send(message)).await??;
+    Ok(())
+}

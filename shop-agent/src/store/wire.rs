@@ -1,0 +1,152 @@
+//! Reports and orders, to and from the contract's messages. No decision is made here.
+
+use shop_proto::{
+    Generation, PROTOCOL, Spec,
+    wire::{WireError, agent::v1 as api, common::v1 as common, required},
+};
+
+use super::{
+    order::Refusal,
+    reconcile::{Event, Notice},
+    report::{ReplicaReport, Report, State, StepReport, StepState},
+};
+use crate::ledger::{Accepted, Entries};
+
+/// Who we are, at the start of a session.
+pub fn hello(
+    entries: &Entries,
+    boot_id: &str,
+    sealing_public_key: [u8; 32],
+    receipt: &[u8],
+) -> api::AgentMessage {
+    let accepted = entries.accepted.as_ref();
+    message(api::agent_message::Message::Hello(api::Hello {
+        protocol: PROTOCOL,
+        render_versions: shop_plan::RENDER_VERSIONS.to_vec(),
+        generation: accepted.map_or(0, |accepted| accepted.generation.get()),
+        spec_digest: accepted
+            .map_or_else(String::new, |accepted| accepted.spec.digest().to_string()),
+        boot_id: boot_id.to_owned(),
+        agent_version: env!("CARGO_PKG_VERSION").to_owned(),
+        sealing_public_key: sealing_public_key.to_vec(),
+        receipt: receipt.to_vec(),
+        capabilities: vec!["reveal".to_owned(), "logs".to_owned()],
+    }))
+}
+
+/// What to be.
+pub fn accepted(desired: api::Desired) -> Result<Accepted, WireError> {
+    let spec: Spec = required(desired.spec, "spec")?.try_into()?;
+    // The digest says what the sender meant; a difference means that one of us lost something on the way.
+    if desired.spec_digest != spec.digest().to_string() {
+        return Err(WireError::at("spec_digest", "does not fit the spec"));
+    }
+    Ok(Accepted {
+        generation: Generation::new(desired.generation)
+            .ok_or_else(|| WireError::at("generation", "starts at 1"))?,
+        render_version: desired.render_version,
+        spec,
+    })
+}
+
+/// A report.
+pub fn report(report: &Report) -> api::AgentMessage {
+    let (generation, spec_digest) = report
+        .order
+        .map_or((0, String::new()), |(generation, spec)| {
+            (generation.get(), spec.to_string())
+        });
+    message(api::agent_message::Message::Report(common::StoreReport {
+        generation,
+        spec_digest,
+        plan_digest: report
+            .plan
+            .map_or_else(String::new, |plan| plan.to_string()),
+        state: state(report.state).to_owned(),
+        reason: report.reason.to_owned(),
+        message: report.message.clone(),
+        replicas: report.replicas.iter().map(replica).collect(),
+        steps: report.steps.iter().map(step).collect(),
+        serving_slot: report
+            .serving
+            .map_or_else(String::new, |slot| slot.to_string()),
+        restart_seq: report.restart_seq,
+    }))
+}
+
+/// Something worth telling.
+pub fn notice(notice: Notice) -> api::AgentMessage {
+    match notice {
+        Notice::Event(event) => self::event(event),
+        Notice::Refusal(refusal) => self::refusal(refusal),
+    }
+}
+
+/// An order that we do not take.
+pub fn refusal(refusal: Refusal) -> api::AgentMessage {
+    message(api::agent_message::Message::Refusal(api::Refusal {
+        generation: refusal.generation,
+        code: refusal.code.to_owned(),
+        message: refusal.message,
+    }))
+}
+
+/// Wraps any of them.
+pub fn message(message: api::agent_message::Message) -> api::AgentMessage {
+    api::AgentMessage {
+        message: Some(message),
+    }
+}
+
+fn event(event: Event) -> api::AgentMessage {
+    message(api::agent_message::Message::Event(common::Event {
+        code: event.code.to_owned(),
+        severity: event.severity.to_owned(),
+        message: event.message,
+        at_unix_ms: event.at_unix_ms,
+        service: event
+            .service
+            .map_or_else(String::new, |service| service.to_string()),
+    }))
+}
+
+const fn state(state: State) -> &'static str {
+    match state {
+        State::Waiting => "waiting",
+        State::Starting => "starting",
+        State::Running => "running",
+        State::Degraded => "degraded",
+        State::Stopping => "stopping",
+        State::Stopped => "stopped",
+    }
+}
+
+fn replica(replica: &ReplicaReport) -> common::ReplicaStatus {
+    let exit = replica.exit.as_ref();
+    common::ReplicaStatus {
+        key: Some((&replica.key).into()),
+        phase: replica.phase.to_owned(),
+        reason: replica.reason.to_owned(),
+        has_exit_code: exit.is_some(),
+        exit_code: exit.map_or(0, |exit| exit.code),
+        oom_killed: exit.is_some_and(|exit| exit.oom_killed),
+        restarts: replica.restarts,
+        since_unix_ms: exit.map_or(0, |exit| exit.at_unix_ms),
+        last_log: None,
+    }
+}
+
+fn step(step: &StepReport) -> common::StepStatus {
+    let state = match step.state {
+        StepState::Pending => "pending",
+        StepState::Running => "running",
+        StepState::Done => "done",
+        StepState::Failed => "failed",
+    };
+    common::StepStatus {
+        name: step.name.clone(),
+        state: state.to_owned(),
+        started_unix_ms: step.started_unix_ms,
+        ended_unix_ms: step.ended_unix_ms,
+    }
+}

@@ -1,0 +1,328 @@
+//! What the reconciler has seen, and how seeing something changes it. No I/O; time and randomness are passed in.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use shop_proto::{Digest, ReplicaKey, ServiceName};
+use tokio::time::Instant;
+
+use super::{
+    steps::{Goal, Health, Replica, Target},
+    supervise::Record,
+};
+use crate::engine::{Container, ContainerState, Exit, KnownPlan, Listing, Network, Serve};
+
+/// What was seen, and what is being done about it.
+#[derive(Debug, Default)]
+pub struct World {
+    /// Containers.
+    pub replicas: BTreeMap<ReplicaKey, Replica>,
+    /// Grows each time a container starts, so that an answer about an earlier start is not taken for this one.
+    pub starts: BTreeMap<ReplicaKey, u64>,
+    /// Ends and failures.
+    pub records: BTreeMap<Target, Record>,
+    /// What must wait.
+    pub holds: BTreeMap<Target, Instant>,
+    /// What went wrong last, and is not right yet.
+    pub problems: BTreeMap<Target, Problem>,
+    /// Consumers that have their secrets.
+    pub delivered: BTreeSet<ServiceName>,
+    /// What is being worked on.
+    pub busy: BTreeSet<Target>,
+    /// Who serves.
+    pub serving: Serve,
+    /// Plans the node knows; empty until the first list.
+    pub plans: Vec<KnownPlan>,
+    /// The store's networks.
+    pub networks: Vec<Network>,
+    /// The deep check has passed since the start.
+    pub deep: bool,
+    /// Since when each thing is ready.
+    pub ready_since: BTreeMap<ReplicaKey, Instant>,
+    /// Whether the node was asked at all.
+    pub listed: bool,
+    /// Counts changes that we made ourselves.
+    epoch: u64,
+    changed: BTreeMap<ReplicaKey, u64>,
+    serving_changed: u64,
+}
+
+/// Something that went wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// Stable code.
+    pub reason: &'static str,
+    /// A sentence; no bytes of the shop.
+    pub message: String,
+    /// How the process ended, if it did.
+    pub exit: Option<Exit>,
+}
+
+/// An end that nobody asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ended {
+    /// Which container.
+    pub key: ReplicaKey,
+    /// How.
+    pub exit: Exit,
+}
+
+impl World {
+    /// Where the world stands; passed back with a list, so that what we did meanwhile is not undone by it.
+    #[must_use]
+    pub const fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// Takes in the truth, as it was when `asked_at` was current. Returns ends that nobody asked for.
+    pub fn listed(
+        &mut self,
+        listing: Listing,
+        asked_at: u64,
+        goal: Goal,
+        now: Instant,
+        unit: f64,
+    ) -> Vec<Ended> {
+        let first = !std::mem::replace(&mut self.listed, true);
+        self.plans = listing.plans;
+        if !listing.networks.is_empty() {
+            self.networks = listing.networks;
+        }
+        if self.serving_changed <= asked_at && !self.busy.contains(&Target::Serve) {
+            self.serving = listing.serving;
+        }
+        let stale = |world: &Self, key: &ReplicaKey| {
+            world.busy.contains(&Target::Replica(key.clone()))
+                || world
+                    .changed
+                    .get(key)
+                    .is_some_and(|changed| *changed > asked_at)
+        };
+        let seen: BTreeSet<ReplicaKey> = listing
+            .containers
+            .iter()
+            .map(|container| container.key.clone())
+            .collect();
+        let gone: Vec<ReplicaKey> = self
+            .replicas
+            .keys()
+            .filter(|key| !seen.contains(*key) && !stale(self, key))
+            .cloned()
+            .collect();
+        for key in gone {
+            self.replicas.remove(&key);
+            self.ready_since.remove(&key);
+        }
+        let mut ended = Vec::new();
+        for container in listing.containers {
+            if stale(self, &container.key) {
+                continue;
+            }
+            if let Some(exit) = self.seen(&container)
+                && goal == Goal::Run
+                && !first
+            {
+                self.ended(&container.key, &exit, now, unit);
+                ended.push(Ended {
+                    key: container.key,
+                    exit,
+                });
+            }
+        }
+        ended
+    }
+
+    /// Takes in one container. Returns its exit when it ran before.
+    fn seen(&mut self, container: &Container) -> Option<Exit> {
+        let before = self
+            .replicas
+            .get(&container.key)
+            .map(|replica| replica.state.clone());
+        let same_start = match (&before, &container.state) {
+            // We started it ourselves and did not know when exactly.
+            (
+                Some(ContainerState::Running { since_unix_ms: 0 }),
+                ContainerState::Running { .. },
+            ) => true,
+            (Some(before), now) => before == now,
+            (None, _) => false,
+        };
+        if container_runs(&container.state) && !same_start {
+            self.begin(&container.key);
+        }
+        let health = match (same_start, self.replicas.get(&container.key)) {
+            (true, Some(replica)) => replica.health,
+            _ => Health::Unknown,
+        };
+        self.replicas.insert(
+            container.key.clone(),
+            Replica {
+                spec_hash: container.spec_hash,
+                state: container.state.clone(),
+                health,
+            },
+        );
+        match (before, &container.state) {
+            (Some(before), ContainerState::Exited(exit)) if container_runs(&before) => {
+                self.ready_since.remove(&container.key);
+                Some(exit.clone())
+            }
+            _ => None,
+        }
+    }
+
+    fn ended(&mut self, key: &ReplicaKey, exit: &Exit, now: Instant, unit: f64) {
+        let target = Target::Replica(key.clone());
+        let again = self
+            .records
+            .entry(target.clone())
+            .or_default()
+            .ended(now, unit);
+        self.holds.insert(target.clone(), again);
+        let (reason, what) = if exit.oom_killed {
+            (
+                "oom_killed",
+                "was killed for using more memory than its limit",
+            )
+        } else {
+            ("exited", "ended by itself")
+        };
+        self.problems.insert(
+            target,
+            Problem {
+                reason,
+                message: format!("{} {what} (exit code {})", key.service, exit.code),
+                exit: Some(exit.clone()),
+            },
+        );
+    }
+
+    /// We made it.
+    pub fn created(&mut self, key: &ReplicaKey, spec_hash: Digest) {
+        self.touch(key);
+        self.replicas.entry(key.clone()).or_insert(Replica {
+            spec_hash,
+            state: ContainerState::Created,
+            health: Health::Unknown,
+        });
+        self.well(&Target::Replica(key.clone()));
+    }
+
+    /// We started it.
+    pub fn started(&mut self, key: &ReplicaKey) {
+        self.touch(key);
+        self.begin(key);
+        if let Some(replica) = self.replicas.get_mut(key) {
+            replica.state = ContainerState::Running { since_unix_ms: 0 };
+            replica.health = Health::Unknown;
+        }
+        self.holds.remove(&Target::Replica(key.clone()));
+    }
+
+    /// We stopped it.
+    pub fn stopped(&mut self, key: &ReplicaKey) {
+        self.touch(key);
+        self.ready_since.remove(key);
+        if let Some(replica) = self.replicas.get_mut(key) {
+            // The next list knows the code; it does not matter to us.
+            replica.state = ContainerState::Exited(Exit {
+                code: 0,
+                oom_killed: false,
+                at_unix_ms: 0,
+            });
+            replica.health = Health::Unknown;
+        }
+        self.well(&Target::Replica(key.clone()));
+    }
+
+    /// We removed it.
+    pub fn removed(&mut self, key: &ReplicaKey) {
+        self.touch(key);
+        self.ready_since.remove(key);
+        self.replicas.remove(key);
+        self.well(&Target::Replica(key.clone()));
+    }
+
+    /// We said who serves.
+    pub fn served(&mut self, serving: Serve) {
+        self.epoch += 1;
+        self.serving_changed = self.epoch;
+        self.serving = serving;
+        self.well(&Target::Serve);
+    }
+
+    /// Something we tried did not work; it is tried again after a while.
+    pub fn failed(&mut self, target: Target, problem: Problem, now: Instant, unit: f64) {
+        let again = self
+            .records
+            .entry(target.clone())
+            .or_default()
+            .ended(now, unit);
+        // Never at once: the cause needs a moment to go away.
+        self.holds.insert(target.clone(), again.max(now + MOMENT));
+        self.problems.insert(target, problem);
+    }
+
+    /// A probe's answer about this start of a container.
+    pub fn probed(&mut self, key: &ReplicaKey, start: u64, health: Health, now: Instant) {
+        if self.start(key) != start {
+            return;
+        }
+        let Some(replica) = self
+            .replicas
+            .get_mut(key)
+            .filter(|replica| replica.running())
+        else {
+            return;
+        };
+        replica.health = health;
+        if health == Health::Ready {
+            self.ready_since.entry(key.clone()).or_insert(now);
+            self.well(&Target::Replica(key.clone()));
+        } else {
+            self.ready_since.remove(key);
+        }
+    }
+
+    /// Forgives what has been ready for long enough.
+    pub fn settle(&mut self, now: Instant) {
+        for (key, since) in &self.ready_since {
+            if let Some(record) = self.records.get_mut(&Target::Replica(key.clone())) {
+                record.ready(*since, now);
+            }
+        }
+    }
+
+    /// A new order: what waited because of the old one need not.
+    pub fn reordered(&mut self) {
+        self.holds.clear();
+    }
+
+    /// This start's number.
+    #[must_use]
+    pub fn start(&self, key: &ReplicaKey) -> u64 {
+        self.starts.get(key).copied().unwrap_or(0)
+    }
+
+    /// Nothing is wrong with it any more.
+    pub fn well(&mut self, target: &Target) {
+        self.problems.remove(target);
+        self.holds.remove(target);
+    }
+
+    fn begin(&mut self, key: &ReplicaKey) {
+        *self.starts.entry(key.clone()).or_default() += 1;
+        self.ready_since.remove(key);
+    }
+
+    fn touch(&mut self, key: &ReplicaKey) {
+        self.epoch += 1;
+        self.changed.insert(key.clone(), self.epoch);
+    }
+}
+
+/// Shortest wait before something that failed is tried again.
+const MOMENT: std::time::Duration = std::time::Duration::from_millis(250);
+
+const fn container_runs(state: &ContainerState) -> bool {
+    matches!(state, ContainerState::Running { .. })
+}
