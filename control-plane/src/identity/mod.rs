@@ -8,6 +8,8 @@ mod files;
 mod leaf;
 mod limits;
 mod records;
+#[cfg(test)]
+mod tests;
 pub mod tls;
 
 pub use authority::{Authority, Bundle, Issued, LEAF_LIFE};
