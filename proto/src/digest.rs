@@ -68,9 +68,7 @@ impl FromStr for Digest {
     type Err = DigestError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let bytes = HEXLOWER
-            .decode(text.as_bytes())
-            .map_err(|_| DigestError)?;
+        let bytes = HEXLOWER.decode(text.as_bytes()).map_err(|_| DigestError)?;
         Ok(Self(bytes.try_into().map_err(|_| DigestError)?))
     }
 }

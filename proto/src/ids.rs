@@ -241,13 +241,22 @@ mod tests {
     #[test]
     fn ids_have_one_shape_only() {
         assert!("k3v9q2m8x1aa".parse::<StoreId>().is_ok());
-        for bad in ["", "3kv9q2m8x1aa", "k3v9q2m8x1a", "K3v9q2m8x1aa", "k3v9q2m8x1a-", "k3v9q2m8x1aab"] {
+        for bad in [
+            "",
+            "3kv9q2m8x1aa",
+            "k3v9q2m8x1a",
+            "K3v9q2m8x1aa",
+            "k3v9q2m8x1a-",
+            "k3v9q2m8x1aab",
+        ] {
             assert!(bad.parse::<StoreId>().is_err(), "{bad}");
         }
         for good in ["shop", "my-shop-2", "ab"] {
             assert!(good.parse::<StoreName>().is_ok(), "{good}");
         }
-        for bad in ["", "a", "-a", "a-", "a--b", "2shop", "Shop", "sh op", "shöp"] {
+        for bad in [
+            "", "a", "-a", "a-", "a--b", "2shop", "Shop", "sh op", "shöp",
+        ] {
             assert!(bad.parse::<StoreName>().is_err(), "{bad}");
         }
     }
@@ -255,7 +264,10 @@ mod tests {
     #[test]
     fn replica_numbers_are_bounded() {
         assert!(ReplicaKey::parse("web", "a", 5).is_ok());
-        assert_eq!(ReplicaKey::parse("web", "a", 6), Err(ReplicaKeyError::Replica));
+        assert_eq!(
+            ReplicaKey::parse("web", "a", 6),
+            Err(ReplicaKeyError::Replica)
+        );
         assert!(ReplicaKey::parse("web", "c", 0).is_err());
     }
 }

@@ -4,8 +4,8 @@
 //! [`wire`] (feature `wire`), with their conversions; clients and servers come with feature `rpc`.
 
 mod digest;
-mod ids;
 mod identity;
+mod ids;
 mod spec;
 mod token;
 #[cfg(feature = "wire")]
@@ -14,8 +14,7 @@ pub mod wire;
 pub use digest::{Digest, DigestError};
 pub use identity::{Identity, IdentityError, SERVER_NAME, TrustDomain};
 pub use ids::{
-    Generation, IdError, NodeId, ReplicaKey, ReplicaKeyError, ServiceName, Slot, StoreId,
-    StoreName,
+    Generation, IdError, NodeId, ReplicaKey, ReplicaKeyError, ServiceName, Slot, StoreId, StoreName,
 };
 pub use spec::{
     Host, HostName, HostNameError, Isolation, Resources, Revision, RunState, SPEC_FORMAT, Spec,

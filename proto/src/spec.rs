@@ -160,7 +160,8 @@ impl FromStr for HostName {
         let numeric_end = labels
             .last()
             .is_some_and(|last| last.bytes().all(|b| b.is_ascii_digit()));
-        if text.len() <= 253 && labels.len() >= 2 && !numeric_end && labels.iter().all(|l| label(l)) {
+        if text.len() <= 253 && labels.len() >= 2 && !numeric_end && labels.iter().all(|l| label(l))
+        {
             Ok(Self(text.to_owned()))
         } else {
             Err(HostNameError)
@@ -204,8 +205,17 @@ mod tests {
             assert!(good.parse::<HostName>().is_ok(), "{good}");
         }
         for bad in [
-            "", "localhost", "shop.", ".shop", "Shop.example", "-a.example", "a_b.example", "10.0.0.1", "shop.example:80",
-            "*.example.com", "shop..example",
+            "",
+            "localhost",
+            "shop.",
+            ".shop",
+            "Shop.example",
+            "-a.example",
+            "a_b.example",
+            "10.0.0.1",
+            "shop.example:80",
+            "*.example.com",
+            "shop..example",
         ] {
             assert!(bad.parse::<HostName>().is_err(), "{bad}");
         }

@@ -185,9 +185,15 @@ mod tests {
     fn round_trip_and_truncation() {
         let token = TokenText::join("a".repeat(10), "b".repeat(52), Digest::of(b"root")).unwrap();
         let text = token.reveal();
-        assert!(text.parse::<TokenText>().is_ok_and(|parsed| parsed == token));
+        assert!(
+            text.parse::<TokenText>()
+                .is_ok_and(|parsed| parsed == token)
+        );
         let mistyped = text.replacen("aaaa", "aaab", 1);
-        assert_eq!(mistyped.parse::<TokenText>().err(), Some(TokenError::Checksum));
+        assert_eq!(
+            mistyped.parse::<TokenText>().err(),
+            Some(TokenError::Checksum)
+        );
         assert!(text[..text.len() - 3].parse::<TokenText>().is_err());
     }
 }

@@ -237,7 +237,12 @@ impl TryFrom<api::Spec> for Spec {
             run_state: match run_state.as_str() {
                 "running" => RunState::Running,
                 "stopped" => RunState::Stopped,
-                _ => return Err(WireError::at("spec.run_state", "must be running or stopped")),
+                _ => {
+                    return Err(WireError::at(
+                        "spec.run_state",
+                        "must be running or stopped",
+                    ));
+                }
             },
             restart_seq,
         })
