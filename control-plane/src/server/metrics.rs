@@ -140,7 +140,7 @@ pub fn write_status(status: &FleetStatus, text: &mut Text) {
         status
             .stores_by_status
             .iter()
-            .map(|(status, count)| (vec![("status", status.as_str())], *count)),
+            .map(|(status, count)| (vec![("status", *status)], *count)),
     );
     text.family(
         "shopfleet_nodes",
