@@ -2,10 +2,11 @@
 
 use std::{collections::BTreeMap, net::IpAddr};
 
+use serde::Serialize;
 use shop_proto::NodeId;
 
 /// `POST /stores`. Texts are as they came; the use-case reports everything that is wrong with them at once.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize)]
 pub struct CreateStore {
     pub name: String,
     pub display_name: String,
@@ -22,13 +23,15 @@ pub struct CreateStore {
     /// Empty: default.
     pub project: String,
     pub reason: String,
+    /// Not part of what is asked.
+    #[serde(skip)]
     pub idempotency_key: Option<String>,
     /// Empty: the scheduler chooses.
     pub node: String,
 }
 
 /// Limits; 0 keeps the template's.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, Serialize)]
 pub struct ResourcesInput {
     pub memory_bytes: u64,
     pub cpu_millis: u32,

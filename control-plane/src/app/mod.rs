@@ -2,10 +2,17 @@
 //!
 //! Who may ask is decided before, centrally, by route and role; what is asked is decided here.
 
+mod access;
+mod audit;
+mod cursor;
 mod error;
 mod input;
-mod signatures;
+mod nodes;
+mod operations;
+mod sealed;
+mod status;
 mod stores;
+mod templates;
 mod view;
 mod world;
 
@@ -19,7 +26,11 @@ pub use input::*;
 pub use view::*;
 pub use world::{RandomIds, SystemClock};
 
-use crate::{db::Db, domain::session::Orders};
+use crate::{db::Db, domain::session::Orders, operations::Limits};
+use access::DenialSampler;
+pub use sealed::SealedWaiters;
+pub(crate) use sealed::waiter_key;
+use shop_plan::Catalogue;
 
 /// The control plane's use-cases. Cheap to clone.
 #[derive(Clone)]
@@ -31,7 +42,10 @@ pub struct Context {
     pub clock: Arc<dyn Clock>,
     pub ids: Arc<dyn Ids>,
     pub orders: Arc<dyn Orders>,
+    pub catalogue: &'static Catalogue,
     pub settings: Settings,
+    pub sealed: SealedWaiters,
+    pub(crate) denials: DenialSampler,
     pub started_at: Timestamp,
 }
 
@@ -77,15 +91,43 @@ impl App {
     /// With the system's clock and randomness and the built-in templates.
     #[must_use]
     pub fn new(db: Db, orders: Arc<dyn Orders>, settings: Settings) -> Self {
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        Self::with(
+            db,
+            orders,
+            settings,
+            Arc::new(SystemClock),
+            Arc::new(RandomIds),
+        )
+    }
+
+    /// With another clock and other ids.
+    #[must_use]
+    pub fn with(
+        db: Db,
+        orders: Arc<dyn Orders>,
+        settings: Settings,
+        clock: Arc<dyn Clock>,
+        ids: Arc<dyn Ids>,
+    ) -> Self {
         Self(Arc::new(Context {
             db,
             started_at: clock.now(),
             clock,
-            ids: Arc::new(RandomIds),
+            ids,
             orders,
+            catalogue: Catalogue::builtin(),
             settings,
+            sealed: SealedWaiters::default(),
+            denials: DenialSampler::default(),
         }))
+    }
+
+    pub(crate) fn limits(&self) -> Limits {
+        let settings = &self.0.settings;
+        Limits {
+            provision_deadline: settings.provision_deadline,
+            unreachable_after: settings.unreachable_after,
+        }
     }
 
     /// What it works with.

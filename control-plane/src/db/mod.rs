@@ -19,4 +19,4 @@ pub use enrolment::{JoinAttempt, JoinRefusal, SAME_ANSWER};
 pub use error::DbError;
 pub use operations::IdempotencyRecord;
 pub use pool::{Db, Engine, Tx};
-pub use stores::{StoreFilter, StoreSort};
+pub use stores::{NodeLoad, StoreFilter, StoreSort};

@@ -168,16 +168,14 @@ impl Tx {
         Ok(())
     }
 
-    /// No session outlives the process that held it: those that were up when it ended are down since now.
+    /// No session outlives the process that held it: those that were up before a start are down since then.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn all_nodes_down(&mut self, now: Timestamp) -> Result<u64, DbError> {
-        self.execute(
-            "UPDATE nodes SET link = 'down', link_since = $1 WHERE link = 'up'",
-            args![now],
-        )
-        .await
+    pub async fn nodes_down_since_before(&mut self, start: Timestamp) -> Result<u64, DbError> {
+        let sql =
+            "UPDATE nodes SET link = 'down', link_since = $1 WHERE link = 'up' AND link_since < $1";
+        self.execute(sql, args![start]).await
     }
 
     /// Stores on nodes that have been away since before a time, and that do not say so yet.

@@ -28,6 +28,16 @@ pub struct StoreFilter {
     pub limit: u32,
 }
 
+/// What is placed on a node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeLoad {
+    pub node: NodeId,
+    pub reserved: Reservation,
+    pub stores: u32,
+    /// Of those, on their way up.
+    pub starting: u32,
+}
+
 fn store(row: &Row) -> Result<Store, DbError> {
     let corrupt = |column| move || DbError::corrupt(column, "unknown word");
     let placement = match row.maybe_parsed("node_id")? {
@@ -277,7 +287,7 @@ impl Tx {
         self.rows(sql, values).await?.iter().map(store).collect()
     }
 
-    /// Changes after a change_seq, in order; deleted stores too.
+    /// Changes after a change_seq, in order; deleted stores too, except from 0, which is the present state.
     ///
     /// # Errors
     /// When the database does not answer.
@@ -287,7 +297,8 @@ impl Tx {
         only: Option<&StoreId>,
         limit: u32,
     ) -> Result<Vec<Store>, DbError> {
-        let sql = "SELECT * FROM stores WHERE change_seq > $1 AND ($2 IS NULL OR id = $2) ORDER BY change_seq LIMIT $3";
+        let sql = "SELECT * FROM stores WHERE change_seq > $1 AND ($2 IS NULL OR id = $2) \
+                   AND ($1 > 0 OR lifecycle <> 'deleted') ORDER BY change_seq LIMIT $3";
         let values = args![seq, only, limit];
         self.rows(sql, values).await?.iter().map(store).collect()
     }
@@ -326,7 +337,7 @@ impl Tx {
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn node_loads(&mut self) -> Result<Vec<(NodeId, Reservation, u32, u32)>, DbError> {
+    pub async fn node_loads(&mut self) -> Result<Vec<NodeLoad>, DbError> {
         let sql = "SELECT node_id, CAST(SUM(reserved_memory) AS BIGINT) AS memory, CAST(SUM(reserved_cpu) AS BIGINT) AS cpu, \
                    COUNT(*) AS stores, CAST(SUM(CASE WHEN status IN ('pending', 'provisioning') THEN 1 ELSE 0 END) AS BIGINT) AS starting \
                    FROM stores WHERE node_id IS NOT NULL AND lifecycle <> 'deleted' GROUP BY node_id";
@@ -338,12 +349,12 @@ impl Tx {
                     memory_bytes: row.count("memory")?,
                     cpu_millis: row.count("cpu")?,
                 };
-                Ok((
-                    row.parsed("node_id")?,
+                Ok(NodeLoad {
+                    node: row.parsed("node_id")?,
                     reserved,
-                    row.count("stores")?,
-                    row.count("starting")?,
-                ))
+                    stores: row.count("stores")?,
+                    starting: row.count("starting")?,
+                })
             })
             .collect()
     }

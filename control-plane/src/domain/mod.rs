@@ -3,6 +3,7 @@
 
 pub mod access;
 pub mod audit;
+pub mod change;
 pub mod event;
 pub mod identity;
 pub mod node;

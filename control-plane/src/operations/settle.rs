@@ -7,8 +7,9 @@ use jiff::{SignedDuration, Timestamp};
 use crate::{
     db::{DbError, Tx},
     domain::{
+        event::{Severity, StoreEvent},
         node::Link,
-        operation::Operation,
+        operation::{Operation, OperationState},
         progress::{Facts, condition, progress},
         store::Store,
     },
@@ -51,6 +52,9 @@ pub async fn settle(
         if next != *current {
             ended = next.state.ended();
             tx.save_operation(&mut next).await?;
+            if ended {
+                tx.insert_event(&told(store, &next, now)).await?;
+            }
             *current = next;
         }
     }
@@ -62,6 +66,32 @@ pub async fn settle(
         tx.save_store(store, now).await?;
     }
     Ok(Settled { operation, ended })
+}
+
+/// The end of an operation, as an event.
+fn told(store: &Store, operation: &Operation, now: Timestamp) -> StoreEvent {
+    let failed = operation.state == OperationState::Failed;
+    StoreEvent {
+        seq: 0,
+        store: Some(store.id.clone()),
+        node: store
+            .placement
+            .as_ref()
+            .map(|placement| placement.node.clone()),
+        code: format!("{}_{}", operation.kind, operation.state.as_str()),
+        severity: if failed {
+            Severity::Error
+        } else {
+            Severity::Info
+        },
+        message: if operation.message.is_empty() {
+            format!("{} {}", operation.kind, operation.state.as_str())
+        } else {
+            operation.message.clone()
+        },
+        service: String::new(),
+        at: now,
+    }
 }
 
 async fn facts(

@@ -1,0 +1,73 @@
+//! The fleet at a glance, and whether we can work at all.
+
+use super::{App, AppError, FleetStatus};
+use crate::domain::node::{DISK_ALARM_PERCENT, NodeStatus, disk_used_percent};
+
+impl App {
+    /// Counts and warnings.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn status(&self) -> Result<FleetStatus, AppError> {
+        let context = self.context();
+        let mut tx = context.db.read().await?;
+        let stores = tx.count_stores().await?;
+        let nodes = tx.list_nodes().await?;
+        let (operations_pending, operations_running) = tx.count_operations().await?;
+        let has_roster = tx.roster().await?.is_some();
+        let mut warnings = Vec::new();
+        if nodes.is_empty() {
+            warnings.push("no node has joined yet; run `shopctl node join`".to_owned());
+        }
+        if !has_roster {
+            warnings.push(
+                "no roster of signers is known; run `shopctl trust init`, or nobody can read a store's credentials"
+                    .to_owned(),
+            );
+        }
+        for node in &nodes {
+            let used = disk_used_percent(&node.capacity);
+            match node.status() {
+                NodeStatus::Unreachable => {
+                    warnings.push(format!("node {} has no session", node.name));
+                }
+                NodeStatus::DiskPressure if used >= DISK_ALARM_PERCENT => warnings.push(format!(
+                    "the disk of node {} is {used} % full: make room now",
+                    node.name
+                )),
+                NodeStatus::DiskPressure => warnings.push(format!(
+                    "the disk of node {} is {used} % full: no new stores are placed there",
+                    node.name
+                )),
+                NodeStatus::Ready => {}
+            }
+        }
+        let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        let ready = nodes
+            .iter()
+            .filter(|node| node.status() == NodeStatus::Ready);
+        Ok(FleetStatus {
+            version: env!("CARGO_PKG_VERSION"),
+            database: context.db.engine().as_str(),
+            stores_by_status: stores
+                .into_iter()
+                .map(|(status, count)| (status.as_str(), count))
+                .collect(),
+            nodes_ready: count(ready.count()),
+            nodes_total: count(nodes.len()),
+            operations_pending,
+            operations_running,
+            warnings,
+            started_at: context.started_at,
+            base_domain: context.settings.base_domain.clone(),
+        })
+    }
+
+    /// The database answers and takes writes.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub async fn ready(&self) -> Result<(), AppError> {
+        Ok(self.context().db.ping().await?)
+    }
+}

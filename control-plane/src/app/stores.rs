@@ -1,1 +1,0 @@
-//! Stores: create, see, start, stop, restart, delete.

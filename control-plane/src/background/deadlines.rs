@@ -1,0 +1,53 @@
+//! What follows from time alone: operations that took too long, nodes that are away for too long.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::{app::App, db::DbError, operations::settle};
+
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// No session outlives the process that held it.
+pub(super) async fn run(app: App) {
+    loop {
+        match forget_sessions(&app).await {
+            Ok(()) => break,
+            Err(error) => {
+                tracing::warn!(error = %error, "the sessions of the last run are still in the database");
+                tokio::time::sleep(super::RETRY).await;
+            }
+        }
+    }
+    super::every(app, "deadlines", INTERVAL, tick).await;
+}
+
+async fn forget_sessions(app: &App) -> Result<(), DbError> {
+    let mut tx = app.context().db.write().await?;
+    tx.nodes_down_since_before(app.context().started_at).await?;
+    tx.commit().await
+}
+
+async fn tick(app: App) -> Result<(), DbError> {
+    let context = app.context();
+    let now = context.clock.now();
+    let grace =
+        SignedDuration::try_from(context.settings.unreachable_after).unwrap_or(SignedDuration::MAX);
+    let away_since = now.saturating_sub(grace).unwrap_or(Timestamp::MIN);
+    let due = {
+        let mut tx = context.db.read().await?;
+        let mut due: BTreeSet<_> = tx.stores_overdue(now).await?.into_iter().collect();
+        due.extend(tx.stores_cut_off(away_since).await?);
+        due
+    };
+    for id in due {
+        // One transaction each: one store that cannot be settled keeps no other from it.
+        let mut tx = context.db.write().await?;
+        if let Some(before) = tx.store(&id).await? {
+            let mut store = before.clone();
+            settle(&mut tx, &mut store, &before, app.limits(), now).await?;
+            tx.commit().await?;
+        }
+    }
+    Ok(())
+}

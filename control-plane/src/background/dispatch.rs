@@ -1,0 +1,95 @@
+//! Tells nodes and agents what stores should be, until they acknowledge it.
+
+use std::{sync::Arc, time::Duration};
+
+use super::sent::{Sent, Target};
+use crate::{
+    app::App,
+    db::DbError,
+    domain::{
+        session::{AgentOrder, NodeOrder},
+        store::{Lifecycle, Store},
+    },
+};
+
+/// Looks at least so often, whatever was missed.
+const INTERVAL: Duration = Duration::from_secs(5);
+
+pub(super) async fn run(app: App, sent: Arc<Sent>) {
+    let mut changes = app.changes();
+    loop {
+        changes.mark_unchanged();
+        if let Err(error) = tick(&app, &sent).await {
+            tracing::warn!(task = "dispatch", error = %error, "a tick failed and is tried again");
+            tokio::time::sleep(super::RETRY).await;
+            continue;
+        }
+        tokio::select! {
+            changed = changes.changed() => if changed.is_err() { return },
+            () = sent.woken() => {}
+            () = tokio::time::sleep(INTERVAL) => {}
+        }
+    }
+}
+
+async fn tick(app: &App, sent: &Sent) -> Result<(), DbError> {
+    sent.prune();
+    let stores = app.context().db.read().await?.undispatched_stores().await?;
+    for store in &stores {
+        to_node(app, sent, store);
+        to_agent(app, sent, store);
+    }
+    Ok(())
+}
+
+fn to_node(app: &App, sent: &Sent, store: &Store) {
+    let Some(placement) = &store.placement else {
+        return;
+    };
+    let generation = store.generation.get();
+    let order = match store.lifecycle {
+        Lifecycle::Deleting => NodeOrder::Retire {
+            store: store.id.clone(),
+            generation: store.generation,
+        },
+        // What a node refused once it would refuse again, until there is a newer generation.
+        Lifecycle::Live(_)
+            if store.on_node.generation < generation && store.on_node.state != "refused" =>
+        {
+            NodeOrder::Assign {
+                store: store.id.clone(),
+                generation: store.generation,
+                render_version: store.render_version,
+                spec: store.spec.clone(),
+            }
+        }
+        Lifecycle::Live(_) | Lifecycle::Deleted => return,
+    };
+    let target = Target::Node(placement.node.clone(), store.id.clone());
+    if sent.due(&target, generation) && app.context().orders.to_node(&placement.node, order) {
+        sent.record(target, generation);
+    }
+}
+
+fn to_agent(app: &App, sent: &Sent, store: &Store) {
+    let generation = store.generation.get();
+    let agent = &store.on_agent;
+    if !matches!(store.lifecycle, Lifecycle::Live(_))
+        || agent.generation >= generation
+        || agent.refused_generation == generation
+    {
+        return;
+    }
+    let target = Target::Agent(store.id.clone());
+    if !sent.due(&target, generation) {
+        return;
+    }
+    let order = AgentOrder::Desired {
+        generation: store.generation,
+        render_version: store.render_version,
+        spec: store.spec.clone(),
+    };
+    if app.context().orders.to_agent(&store.id, order) {
+        sent.record(target, generation);
+    }
+}

@@ -1,0 +1,105 @@
+//! What shop agents say.
+
+use shop_proto::StoreId;
+
+use super::{After, change, event};
+use crate::{
+    app::App,
+    db::{DbError, Tx},
+    domain::{
+        event::Severity,
+        session::{AgentHello, AgentOrder, StoreReport},
+        store::Lifecycle,
+    },
+};
+
+/// Sealed vaults kept of one store.
+pub(super) const ESCROWS_KEPT: u32 = 3;
+
+pub(super) async fn up(
+    app: &App,
+    tx: &mut Tx,
+    id: &StoreId,
+    hello: AgentHello,
+    after: &mut After,
+) -> Result<(), DbError> {
+    let Some(store) = tx.store(id).await? else {
+        return Ok(());
+    };
+    if hello.generation > store.generation.get() {
+        let message = format!(
+            "the store's agent holds generation {}, newer than {}: this control plane is behind, perhaps from a backup",
+            hello.generation, store.generation
+        );
+        let about = (Some(id), None);
+        tx.insert_event(&event(app, about, Severity::Error, "needs_review", message))
+            .await?;
+    } else if hello.generation == store.generation.get()
+        && hello
+            .spec_digest
+            .is_some_and(|held| held != store.spec.digest())
+    {
+        let message = "the store's agent holds other content under the same generation: this control plane is behind, perhaps from a backup";
+        let about = (Some(id), None);
+        tx.insert_event(&event(
+            app,
+            about,
+            Severity::Error,
+            "needs_review",
+            message.to_owned(),
+        ))
+        .await?;
+    }
+    change(app, tx, id, |store| {
+        store.on_agent.enrolled = true;
+        store.on_agent.generation = hello.generation;
+    })
+    .await?;
+    if let Some(roster) = tx.roster().await? {
+        after
+            .to_agents
+            .push((id.clone(), AgentOrder::Roster(roster)));
+    }
+    after.agents_up.push(id.clone());
+    Ok(())
+}
+
+pub(super) async fn report(
+    app: &App,
+    tx: &mut Tx,
+    id: &StoreId,
+    report: StoreReport,
+) -> Result<(), DbError> {
+    change(app, tx, id, |store| {
+        store.on_agent.enrolled = true;
+        store.on_agent.generation = report.generation;
+        // A report about an older generation says nothing about what the store should be now.
+        if report.generation >= store.generation.get()
+            && matches!(store.lifecycle, Lifecycle::Live(_))
+        {
+            store.report = Some(report);
+        }
+    })
+    .await
+}
+
+pub(super) async fn refused(
+    app: &App,
+    tx: &mut Tx,
+    id: &StoreId,
+    generation: u64,
+    code: String,
+    message: String,
+) -> Result<(), DbError> {
+    let text = format!("the store's agent refuses generation {generation}: {message}");
+    let about = (Some(id), None);
+    tx.insert_event(&event(app, about, Severity::Error, &code, text))
+        .await?;
+    change(app, tx, id, |store| {
+        if generation == store.generation.get() {
+            store.on_agent.refused_generation = generation;
+            store.on_agent.refused_code = code;
+        }
+    })
+    .await
+}

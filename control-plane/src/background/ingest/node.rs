@@ -1,0 +1,311 @@
+//! What node agents say. A node speaks only for stores that are placed on it.
+
+use shop_proto::{NodeId, StoreId};
+
+use super::{After, change, denied, event};
+use crate::{
+    app::App,
+    db::{DbError, Tx},
+    domain::{
+        event::Severity,
+        identity::VouchedKey,
+        node::{DISK_ALARM_PERCENT, DISK_PRESSURE_PERCENT, Link, Node, disk_used_percent},
+        session::{
+            AssignmentStatus, Capacity, InventoryItem, NodeHello, NodeOrder, RetireStatus, Vouch,
+        },
+        store::{Lifecycle, LifecycleEvent, Store},
+    },
+};
+
+pub(super) async fn holds(tx: &mut Tx, node: &NodeId, store: &StoreId) -> Result<bool, DbError> {
+    let store = tx.store(store).await?;
+    Ok(store.is_some_and(|store| is_on(&store, node)))
+}
+
+fn is_on(store: &Store, node: &NodeId) -> bool {
+    store
+        .placement
+        .as_ref()
+        .is_some_and(|placement| placement.node == *node)
+}
+
+pub(super) async fn up(
+    app: &App,
+    tx: &mut Tx,
+    id: &NodeId,
+    hello: NodeHello,
+    after: &mut After,
+) -> Result<(), DbError> {
+    let Some(mut node) = tx.node(id).await? else {
+        tracing::warn!(node = %id, "a session of a node that is not known");
+        return Ok(());
+    };
+    let before = node.clone();
+    node.agent_version = hello.agent_version;
+    node.engine_version = hello.engine_version;
+    node.boot_id = hello.boot_id;
+    node.render_versions = hello.render_versions;
+    node.capacity = hello.capacity;
+    node.link = Link::Up {
+        since: app.context().clock.now(),
+    };
+    tx.save_node(&node).await?;
+    pressure(app, tx, &before, &node).await?;
+    for store in tx.stores_on(id).await? {
+        let held = hello.inventory.iter().find(|item| item.store == store.id);
+        take_stock(app, tx, &store, held).await?;
+    }
+    for item in &hello.inventory {
+        stranger(app, tx, id, item, after).await?;
+    }
+    if let Some(roster) = tx.roster().await? {
+        after.to_nodes.push((id.clone(), NodeOrder::Roster(roster)));
+    }
+    after.nodes_up.push(id.clone());
+    Ok(())
+}
+
+/// The inventory is the truth about what the node holds, whatever it acknowledged before.
+async fn take_stock(
+    app: &App,
+    tx: &mut Tx,
+    store: &Store,
+    held: Option<&InventoryItem>,
+) -> Result<(), DbError> {
+    let generation = held
+        .filter(|item| !item.retiring)
+        .map_or(0, |item| item.generation);
+    if generation > store.generation.get() {
+        let message = format!(
+            "its node holds generation {generation}, newer than {}: this control plane is behind, perhaps from a backup",
+            store.generation
+        );
+        let node = store.placement.as_ref().map(|placement| &placement.node);
+        let about = (Some(&store.id), node);
+        tx.insert_event(&event(app, about, Severity::Error, "needs_review", message))
+            .await?;
+    }
+    change(app, tx, &store.id, |store| {
+        if store.on_node.generation != generation && store.lifecycle != Lifecycle::Deleting {
+            store.on_node.generation = generation;
+            store.on_node.state.clear();
+        }
+    })
+    .await
+}
+
+/// Something in the inventory that is not placed there.
+async fn stranger(
+    app: &App,
+    tx: &mut Tx,
+    node: &NodeId,
+    item: &InventoryItem,
+    after: &mut After,
+) -> Result<(), DbError> {
+    match tx.store(&item.store).await? {
+        Some(store) if is_on(&store, node) && store.lifecycle == Lifecycle::Deleted => {
+            // Its end is recorded: a tombstone may go, and what is left may be taken down.
+            let order = if item.retiring {
+                NodeOrder::RetireRecorded { store: store.id }
+            } else {
+                NodeOrder::Retire {
+                    store: store.id,
+                    generation: store.generation,
+                }
+            };
+            after.to_nodes.push((node.clone(), order));
+            Ok(())
+        }
+        Some(store) if is_on(&store, node) => Ok(()),
+        _ if tx
+            .event_known("orphan", Some(&item.store), Some(node))
+            .await? =>
+        {
+            Ok(())
+        }
+        _ => {
+            let message = format!(
+                "node {node} holds store {}, which is not placed there by this control plane; it is left alone",
+                item.store
+            );
+            let about = (Some(&item.store), Some(node));
+            tx.insert_event(&event(app, about, Severity::Error, "orphan", message))
+                .await
+        }
+    }
+}
+
+pub(super) async fn down(app: &App, tx: &mut Tx, id: &NodeId) -> Result<(), DbError> {
+    let Some(mut node) = tx.node(id).await? else {
+        return Ok(());
+    };
+    node.link = Link::Down {
+        since: app.context().clock.now(),
+    };
+    tx.save_node(&node).await
+}
+
+pub(super) async fn capacity(
+    app: &App,
+    tx: &mut Tx,
+    id: &NodeId,
+    capacity: Capacity,
+) -> Result<(), DbError> {
+    let Some(before) = tx.node(id).await? else {
+        return Ok(());
+    };
+    // The disk's free bytes change all the time: a percent is worth a write, a byte is not.
+    let same = disk_used_percent(&before.capacity) == disk_used_percent(&capacity)
+        && before.capacity
+            == Capacity {
+                disk_free_bytes: before.capacity.disk_free_bytes,
+                ..capacity.clone()
+            };
+    if same {
+        return Ok(());
+    }
+    let mut node = before.clone();
+    node.capacity = capacity;
+    tx.save_node(&node).await?;
+    pressure(app, tx, &before, &node).await
+}
+
+/// Tells when a disk gets too full, and when it is better.
+async fn pressure(app: &App, tx: &mut Tx, before: &Node, node: &Node) -> Result<(), DbError> {
+    let (was, is) = (
+        disk_used_percent(&before.capacity),
+        disk_used_percent(&node.capacity),
+    );
+    let (severity, code, message) = if was < DISK_ALARM_PERCENT && is >= DISK_ALARM_PERCENT {
+        let message = format!(
+            "the disk of node {} is {is} % full: make room now",
+            node.name
+        );
+        (Severity::Error, "disk_alarm", message)
+    } else if was < DISK_PRESSURE_PERCENT && is >= DISK_PRESSURE_PERCENT {
+        let message = format!(
+            "the disk of node {} is {is} % full: no new stores are placed there",
+            node.name
+        );
+        (Severity::Warning, "disk_pressure", message)
+    } else if was >= DISK_PRESSURE_PERCENT && is < DISK_PRESSURE_PERCENT {
+        let message = format!("the disk of node {} has room again", node.name);
+        (Severity::Info, "disk_pressure_over", message)
+    } else {
+        return Ok(());
+    };
+    let about = (None, Some(&node.id));
+    tx.insert_event(&event(app, about, severity, code, message))
+        .await
+}
+
+pub(super) async fn assignment(
+    app: &App,
+    tx: &mut Tx,
+    node: &NodeId,
+    status: AssignmentStatus,
+) -> Result<(), DbError> {
+    if !holds(tx, node, &status.store).await? {
+        return Ok(());
+    }
+    let refused = status.state == "refused";
+    if refused {
+        let message = format!(
+            "its node refuses generation {}: {}",
+            status.generation, status.message
+        );
+        let about = (Some(&status.store), Some(node));
+        tx.insert_event(&event(app, about, Severity::Error, &status.code, message))
+            .await?;
+    }
+    let id = status.store.clone();
+    change(app, tx, &id, |store| {
+        let current = status.generation == store.generation.get();
+        if !current || !matches!(store.lifecycle, Lifecycle::Live(_)) {
+            return;
+        }
+        if !refused {
+            store.on_node.generation = status.generation;
+            store.on_node.plan_digest = status.plan_digest;
+        }
+        store.on_node.state = status.state;
+        store.on_node.code = status.code;
+        store.on_node.message = status.message;
+    })
+    .await
+}
+
+pub(super) async fn retirement(
+    app: &App,
+    tx: &mut Tx,
+    node: &NodeId,
+    status: RetireStatus,
+    after: &mut After,
+) -> Result<(), DbError> {
+    let Some(store) = tx.store(&status.store).await? else {
+        return Ok(());
+    };
+    if !is_on(&store, node) || status.generation != store.generation.get() {
+        return Ok(());
+    }
+    let gone = status.state == "gone";
+    if gone && matches!(store.lifecycle, Lifecycle::Deleting | Lifecycle::Deleted) {
+        let recorded = NodeOrder::RetireRecorded {
+            store: store.id.clone(),
+        };
+        after.to_nodes.push((node.clone(), recorded));
+    }
+    change(app, tx, &store.id, |store| {
+        if store.lifecycle != Lifecycle::Deleting {
+            return;
+        }
+        if gone && let Ok(lifecycle) = store.lifecycle.next(LifecycleEvent::Retired) {
+            store.lifecycle = lifecycle;
+        }
+        store.on_node.state = status.state;
+        store.on_node.message = status.message;
+    })
+    .await
+}
+
+pub(super) async fn vouch(
+    app: &App,
+    tx: &mut Tx,
+    node: &NodeId,
+    vouch: Vouch,
+    after: &mut After,
+) -> Result<(), DbError> {
+    let store = tx.store(&vouch.store).await?;
+    let accepted = store
+        .as_ref()
+        .is_some_and(|store| is_on(store, node) && matches!(store.lifecycle, Lifecycle::Live(_)));
+    if !accepted {
+        tracing::warn!(node = %node, store = %vouch.store, "a node vouches for a store that is not placed on it");
+        let subject = format!("store:{}", vouch.store);
+        let record = denied(
+            app,
+            format!("node:{node}"),
+            "store.vouch",
+            subject,
+            "not_placed_here",
+        );
+        return tx.audit(record).await;
+    }
+    tx.record_vouch(&VouchedKey {
+        store: vouch.store.clone(),
+        spki: vouch.spki,
+        node: node.clone(),
+        sealing_public_key: vouch.sealing_public_key.clone(),
+        recorded_at: app.context().clock.now(),
+    })
+    .await?;
+    let recorded = NodeOrder::VouchRecorded {
+        store: vouch.store.clone(),
+        spki: vouch.spki,
+    };
+    after.to_nodes.push((node.clone(), recorded));
+    change(app, tx, &vouch.store, |store| {
+        store.on_agent.sealing_public_key = vouch.sealing_public_key;
+    })
+    .await
+}

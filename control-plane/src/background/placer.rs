@@ -1,0 +1,136 @@
+//! Gives stores that wait a node, as soon as there is room.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use jiff::Timestamp;
+use shop_proto::NodeId;
+
+use crate::{
+    app::App,
+    db::{DbError, NodeLoad, Tx},
+    domain::{
+        event::{Severity, StoreEvent},
+        store::{Placement, Store},
+    },
+    operations::settle,
+    policy::placement::{Candidate, Request, Verdict, Why, place},
+};
+
+const INTERVAL: Duration = Duration::from_secs(5);
+/// Stores looked at in one tick.
+const BATCH: u32 = 500;
+
+pub(super) async fn run(app: App) {
+    super::on_change(app, "placer", INTERVAL, tick).await;
+}
+
+async fn tick(app: App) -> Result<(), DbError> {
+    let db = &app.context().db;
+    // Most ticks have nothing to do and must not wait for their turn to write.
+    if db.read().await?.unplaced_stores(1).await?.is_empty() {
+        return Ok(());
+    }
+    let mut tx = db.write().await?;
+    let stores = tx.unplaced_stores(BATCH).await?;
+    let requests: Vec<Request> = stores.iter().map(request).collect();
+    let settings = &app.context().settings;
+    let nodes = candidates(&mut tx, settings.cpu_overcommit).await?;
+    let now = app.context().clock.now();
+    let mut changed = false;
+    for (id, verdict) in place(&requests, nodes, settings.provisioning_per_node) {
+        let found = stores
+            .iter()
+            .zip(&requests)
+            .find(|(store, _)| store.id == id);
+        if let Some((store, request)) = found {
+            changed |= match verdict {
+                Verdict::Place(node) => put(&app, &mut tx, store, node, now).await?,
+                Verdict::Wait(why) => wait(&app, &mut tx, store, request, why, now).await?,
+            };
+        }
+    }
+    if changed {
+        tx.commit().await?;
+    }
+    Ok(())
+}
+
+fn request(store: &Store) -> Request {
+    Request {
+        store: store.id.clone(),
+        organisation: store.organisation.clone(),
+        reservation: store.reserved,
+        pinned: store.pinned_node.clone(),
+    }
+}
+
+async fn candidates(tx: &mut Tx, cpu_overcommit: u32) -> Result<Vec<Candidate>, DbError> {
+    let loads: BTreeMap<NodeId, NodeLoad> = tx
+        .node_loads()
+        .await?
+        .into_iter()
+        .map(|load| (load.node.clone(), load))
+        .collect();
+    let nodes = tx.list_nodes().await?;
+    Ok(nodes
+        .iter()
+        .map(|node| {
+            let (reserved, starting) = loads
+                .get(&node.id)
+                .map(|load| (load.reserved, load.starting))
+                .unwrap_or_default();
+            Candidate::of(node, reserved, starting, cpu_overcommit)
+        })
+        .collect())
+}
+
+async fn put(
+    app: &App,
+    tx: &mut Tx,
+    before: &Store,
+    node: NodeId,
+    now: Timestamp,
+) -> Result<bool, DbError> {
+    let mut store = before.clone();
+    store.placement = Some(Placement {
+        node: node.clone(),
+        at: now,
+    });
+    settle(tx, &mut store, before, app.limits(), now).await?;
+    tx.insert_event(&StoreEvent {
+        seq: 0,
+        store: Some(store.id),
+        message: format!("placed on node {node}"),
+        node: Some(node),
+        code: "placed".to_owned(),
+        severity: Severity::Info,
+        service: String::new(),
+        at: now,
+    })
+    .await?;
+    Ok(true)
+}
+
+/// Says why, once.
+async fn wait(
+    app: &App,
+    tx: &mut Tx,
+    before: &Store,
+    request: &Request,
+    why: Why,
+    now: Timestamp,
+) -> Result<bool, DbError> {
+    let Some(mut operation) = tx.latest_operation(&before.id).await? else {
+        return Ok(false);
+    };
+    let message = why.message(request);
+    if operation.state.ended() || (operation.reason == why.code() && operation.message == message) {
+        return Ok(false);
+    }
+    why.code().clone_into(&mut operation.reason);
+    operation.message = message;
+    tx.save_operation(&mut operation).await?;
+    let mut store = before.clone();
+    settle(tx, &mut store, before, app.limits(), now).await?;
+    Ok(true)
+}

@@ -1,0 +1,110 @@
+//! What an operator's request does to a store, decided before anything is written. Pure.
+
+use shop_proto::RunState;
+
+use super::{
+    operation::{Operation, OperationKind},
+    store::{
+        AgentProgress, IllegalTransition, Lifecycle, LifecycleEvent, NodeProgress, Store,
+        StoreStatus,
+    },
+};
+
+/// What to do about a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Decision {
+    /// Somebody asked for the same and it is under way: that operation is the answer.
+    Ongoing,
+    /// It is so already: recorded, and nothing is changed.
+    Unchanged,
+    /// A new generation.
+    Change(Box<Store>),
+}
+
+/// Why a request cannot be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    #[error(transparent)]
+    Illegal(#[from] IllegalTransition),
+    /// A restart has nothing to restart yet.
+    #[error("the store is still being set up")]
+    StillStarting,
+}
+
+/// Decides. `latest` is the store's newest operation.
+///
+/// # Errors
+/// When the store's state does not allow it.
+pub fn decide(
+    store: &Store,
+    latest: Option<&Operation>,
+    kind: OperationKind,
+) -> Result<Decision, Refusal> {
+    let event = match kind {
+        OperationKind::Create | OperationKind::Start => LifecycleEvent::Start,
+        OperationKind::Stop => LifecycleEvent::Stop,
+        OperationKind::Restart => LifecycleEvent::Restart,
+        OperationKind::Delete => LifecycleEvent::Delete,
+    };
+    let lifecycle = store.lifecycle.next(event)?;
+    let active = latest.filter(|operation| !operation.state.ended());
+    let same_wish = lifecycle == store.lifecycle;
+    match kind {
+        OperationKind::Create | OperationKind::Start if same_wish => {
+            if active.is_some_and(|operation| operation.kind.ends_serving()) {
+                return Ok(Decision::Ongoing);
+            }
+            if store.status == StoreStatus::Running {
+                return Ok(Decision::Unchanged);
+            }
+        }
+        OperationKind::Stop if same_wish => {
+            if active.is_some_and(|operation| operation.kind == OperationKind::Stop) {
+                return Ok(Decision::Ongoing);
+            }
+            if store.status == StoreStatus::Stopped {
+                return Ok(Decision::Unchanged);
+            }
+        }
+        OperationKind::Restart => match active.map(|operation| operation.kind) {
+            Some(OperationKind::Restart) => return Ok(Decision::Ongoing),
+            Some(OperationKind::Create | OperationKind::Start) => {
+                return Err(Refusal::StillStarting);
+            }
+            _ => {}
+        },
+        OperationKind::Delete if same_wish => return Ok(Decision::Ongoing),
+        _ => {}
+    }
+    Ok(Decision::Change(Box::new(changed(store, lifecycle, kind))))
+}
+
+/// The store's next generation. What was acknowledged of the one before says nothing about it.
+fn changed(store: &Store, lifecycle: Lifecycle, kind: OperationKind) -> Store {
+    let mut next = store.clone();
+    next.generation = store.generation.next();
+    next.lifecycle = lifecycle;
+    if let Lifecycle::Live(run_state) = lifecycle {
+        next.spec.run_state = run_state;
+    }
+    if kind == OperationKind::Restart {
+        next.spec.restart_seq += 1;
+    }
+    next.on_node = NodeProgress {
+        generation: store.on_node.generation,
+        ..NodeProgress::default()
+    };
+    next.on_agent = AgentProgress {
+        refused_generation: 0,
+        refused_code: String::new(),
+        ..store.on_agent.clone()
+    };
+    // No node ever heard of it: there is nothing to take down.
+    if lifecycle == Lifecycle::Deleting && store.placement.is_none() {
+        next.lifecycle = Lifecycle::Deleted;
+    }
+    if lifecycle == Lifecycle::Live(RunState::Stopped) && store.placement.is_none() {
+        next.report = None;
+    }
+    next
+}

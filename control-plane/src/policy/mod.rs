@@ -1,0 +1,3 @@
+//! Choices that weigh one good against another. Pure: the input says all there is to know.
+
+pub mod placement;

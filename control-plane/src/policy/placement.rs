@@ -1,0 +1,299 @@
+//! Which node a store goes to: where its reservation fits, on the emptiest of those, with a turn for every organisation.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use shop_proto::{NodeId, StoreId};
+
+use crate::domain::{
+    node::{Node, NodeStatus},
+    store::Reservation,
+};
+
+/// Kept for the host itself, unless that were more than a quarter of what it has.
+const HOST_MEMORY: u64 = 1 << 30;
+
+/// A store that waits for a node. Oldest first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    pub store: StoreId,
+    pub organisation: String,
+    pub reservation: Reservation,
+    /// An operator chose the node.
+    pub pinned: Option<NodeId>,
+}
+
+/// A node and the room on it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Candidate {
+    pub node: NodeId,
+    pub status: NodeStatus,
+    pub free_memory: u64,
+    pub free_cpu: u64,
+    /// What it has in all, for comparing nodes of different size.
+    pub memory: u64,
+    /// Stores on their way up there.
+    pub starting: u32,
+}
+
+/// What becomes of a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    Place(NodeId),
+    Wait(Why),
+}
+
+/// Why a store waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Why {
+    /// None is joined, or none has a session.
+    NoNodes,
+    /// None has enough unreserved memory and CPU.
+    NoCapacity,
+    /// Those with room have full disks.
+    DiskPressure,
+    /// There is room, but as many are starting as may at once.
+    Queued,
+}
+
+impl Why {
+    /// Stable.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::NoNodes => "no_nodes",
+            Self::NoCapacity => "no_capacity",
+            Self::DiskPressure => "disk_pressure",
+            Self::Queued => "queued",
+        }
+    }
+
+    /// What an operator reads.
+    #[must_use]
+    pub fn message(self, request: &Request) -> String {
+        let Reservation {
+            memory_bytes,
+            cpu_millis,
+        } = request.reservation;
+        match (self, &request.pinned) {
+            (Self::NoNodes, None) => {
+                "no node is connected; join one with `shopctl node join`, or look at the node agents there are".to_owned()
+            }
+            (Self::NoNodes, Some(node)) => format!("node {node} is not connected"),
+            (Self::NoCapacity, _) => format!(
+                "no node has {} MiB of memory and {cpu_millis} thousandths of a core left to reserve; join another node, or delete stores",
+                memory_bytes >> 20
+            ),
+            (Self::DiskPressure, _) => {
+                "the nodes that have room are short of disk; make room there, or join another node".to_owned()
+            }
+            (Self::Queued, _) => "waits for its turn: other stores are starting".to_owned(),
+        }
+    }
+}
+
+impl Candidate {
+    /// The room on a node, given what is reserved there.
+    #[must_use]
+    pub fn of(node: &Node, reserved: Reservation, starting: u32, cpu_overcommit: u32) -> Self {
+        let memory = node.capacity.memory_bytes;
+        let usable = memory - HOST_MEMORY.min(memory / 4);
+        let cpu = u64::from(node.capacity.cpu_millis) * u64::from(cpu_overcommit);
+        Self {
+            node: node.id.clone(),
+            status: node.status(),
+            free_memory: usable.saturating_sub(reserved.memory_bytes),
+            free_cpu: cpu.saturating_sub(u64::from(reserved.cpu_millis)),
+            memory,
+            starting,
+        }
+    }
+
+    fn fits(&self, reservation: Reservation) -> bool {
+        self.free_memory >= reservation.memory_bytes
+            && self.free_cpu >= u64::from(reservation.cpu_millis)
+    }
+}
+
+/// A verdict for every request. One that does not fit holds up nobody else.
+#[must_use]
+pub fn place(
+    requests: &[Request],
+    mut nodes: Vec<Candidate>,
+    starting_at_once: u32,
+) -> Vec<(StoreId, Verdict)> {
+    fair_order(requests)
+        .into_iter()
+        .map(|request| {
+            let verdict = choose(request, &nodes, starting_at_once);
+            if let Verdict::Place(chosen) = &verdict
+                && let Some(node) = nodes.iter_mut().find(|node| node.node == *chosen)
+            {
+                node.free_memory -= request.reservation.memory_bytes;
+                node.free_cpu -= u64::from(request.reservation.cpu_millis);
+                node.starting += 1;
+            }
+            (request.store.clone(), verdict)
+        })
+        .collect()
+}
+
+/// One of each organisation in turn; within one, as they came.
+fn fair_order(requests: &[Request]) -> Vec<&Request> {
+    let mut queues: BTreeMap<&str, VecDeque<&Request>> = BTreeMap::new();
+    for request in requests {
+        queues
+            .entry(request.organisation.as_str())
+            .or_default()
+            .push_back(request);
+    }
+    let mut order = Vec::with_capacity(requests.len());
+    while !queues.is_empty() {
+        queues.retain(|_, queue| {
+            order.extend(queue.pop_front());
+            !queue.is_empty()
+        });
+    }
+    order
+}
+
+fn choose(request: &Request, nodes: &[Candidate], starting_at_once: u32) -> Verdict {
+    let reachable: Vec<&Candidate> = nodes
+        .iter()
+        .filter(|node| request.pinned.as_ref().is_none_or(|pin| *pin == node.node))
+        .filter(|node| node.status != NodeStatus::Unreachable)
+        .collect();
+    if reachable.is_empty() {
+        return Verdict::Wait(Why::NoNodes);
+    }
+    let with_room: Vec<&Candidate> = reachable
+        .into_iter()
+        .filter(|node| node.fits(request.reservation))
+        .collect();
+    if with_room.is_empty() {
+        return Verdict::Wait(Why::NoCapacity);
+    }
+    let healthy: Vec<&Candidate> = with_room
+        .into_iter()
+        .filter(|node| node.status == NodeStatus::Ready)
+        .collect();
+    if healthy.is_empty() {
+        return Verdict::Wait(Why::DiskPressure);
+    }
+    // Spread: the largest share of memory left; ties go to whoever starts least, then by id so that the same input gives the same answer.
+    healthy
+        .into_iter()
+        .filter(|node| node.starting < starting_at_once)
+        .max_by_key(|node| {
+            let share = u128::from(node.free_memory) * 10_000 / u128::from(node.memory.max(1));
+            (
+                share,
+                std::cmp::Reverse(node.starting),
+                std::cmp::Reverse(node.node.clone()),
+            )
+        })
+        .map_or(Verdict::Wait(Why::Queued), |node| {
+            Verdict::Place(node.node.clone())
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(id: &str, free_mib: u64) -> Candidate {
+        Candidate {
+            node: id.parse().unwrap(),
+            status: NodeStatus::Ready,
+            free_memory: free_mib << 20,
+            free_cpu: 8_000,
+            memory: 4096 << 20,
+            starting: 0,
+        }
+    }
+
+    fn request(store: &str, organisation: &str) -> Request {
+        Request {
+            store: format!("{store:a<12}").parse().unwrap(),
+            organisation: organisation.to_owned(),
+            reservation: Reservation {
+                memory_bytes: 512 << 20,
+                cpu_millis: 500,
+            },
+            pinned: None,
+        }
+    }
+
+    fn verdict(request: &Request, nodes: Vec<Candidate>) -> Verdict {
+        place(std::slice::from_ref(request), nodes, 4).remove(0).1
+    }
+
+    #[test]
+    fn waits_with_the_reason() {
+        let asked = request("s", "o");
+        assert_eq!(verdict(&asked, vec![]), Verdict::Wait(Why::NoNodes));
+        let mut away = node("n00001", 4000);
+        away.status = NodeStatus::Unreachable;
+        assert_eq!(verdict(&asked, vec![away]), Verdict::Wait(Why::NoNodes));
+        assert_eq!(
+            verdict(&asked, vec![node("n00001", 511)]),
+            Verdict::Wait(Why::NoCapacity)
+        );
+        let mut no_cpu = node("n00001", 4000);
+        no_cpu.free_cpu = 499;
+        assert_eq!(
+            verdict(&asked, vec![no_cpu]),
+            Verdict::Wait(Why::NoCapacity)
+        );
+        let mut full = node("n00001", 4000);
+        full.status = NodeStatus::DiskPressure;
+        assert_eq!(
+            verdict(&asked, vec![full]),
+            Verdict::Wait(Why::DiskPressure)
+        );
+        let mut busy = node("n00001", 4000);
+        busy.starting = 4;
+        assert_eq!(verdict(&asked, vec![busy]), Verdict::Wait(Why::Queued));
+    }
+
+    #[test]
+    fn spreads_and_never_overbooks() {
+        let requests: Vec<Request> = ["a", "b", "c", "d", "e"]
+            .map(|store| request(store, "o"))
+            .into();
+        let verdicts = place(
+            &requests,
+            vec![node("n00001", 1100), node("n00002", 1100)],
+            4,
+        );
+        let placed = |id: &str| {
+            verdicts
+                .iter()
+                .filter(|(_, verdict)| *verdict == Verdict::Place(id.parse().unwrap()))
+                .count()
+        };
+        assert_eq!((placed("n00001"), placed("n00002")), (2, 2));
+        assert_eq!(verdicts[4].1, Verdict::Wait(Why::NoCapacity));
+    }
+
+    #[test]
+    fn a_pinned_store_goes_nowhere_else() {
+        let mut asked = request("s", "o");
+        asked.pinned = Some("n00002".parse().unwrap());
+        let nodes = vec![node("n00001", 4000), node("n00002", 100)];
+        assert_eq!(verdict(&asked, nodes), Verdict::Wait(Why::NoCapacity));
+    }
+
+    #[test]
+    fn one_organisation_does_not_starve_another() {
+        let mut requests: Vec<Request> = (0..6_u8)
+            .map(|index| request(&format!("a{index}"), "big"))
+            .collect();
+        requests.push(request("z", "small"));
+        let verdicts = place(&requests, vec![node("n00001", 1100)], 4);
+        let small = verdicts
+            .iter()
+            .find(|(store, _)| store.as_str().starts_with('z'))
+            .unwrap();
+        assert!(matches!(small.1, Verdict::Place(_)));
+    }
+}
