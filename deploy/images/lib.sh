@@ -2,7 +2,7 @@
 # shellcheck shell=bash disable=SC2154
 
 # Every image, parents first.
-ALL_IMAGES=(base mariadb redis sphinx caddy php nginx refshop-php-fpm refshop-nginx
+ALL_IMAGES=(base mariadb redis sphinx caddy php nginx apache refshop-php-fpm refshop-nginx refshop-apache
     node-agent shop-agent control-plane)
 TAG=1
 declare -A DONE=()
