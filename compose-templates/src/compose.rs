@@ -1,8 +1,8 @@
 //! The part of the Compose format that a template may use: ours ∩ docker-compose 1.29. Everything else is an unknown field.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt, str::FromStr};
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_saphyr::Spanned;
 use shop_proto::ServiceName;
 
@@ -11,8 +11,8 @@ use crate::{
     interpolate::Interpolated,
     manifest::Manifest,
     scalar::{
-        ByteSize, ContainerPath, CpuMillis, EnvName, Image, Literal, SecretName, Signal, Span,
-        TmpfsUse, VolumeUse,
+        ByteSize, CpuMillis, EnvName, Image, Literal, ScalarError, SecretName, Signal, Span,
+        TmpfsUse, VolumeUse, deserialize_through_text, through_text,
     },
 };
 
@@ -126,44 +126,26 @@ pub struct Secret {
     pub file: String,
 }
 
-mod compose_name {
-    use std::{fmt, str::FromStr};
+deserialize_through_text!(ComposeName);
 
-    use serde::{Deserialize, Deserializer};
+impl FromStr for ComposeName {
+    type Err = ScalarError;
 
-    use super::ComposeName;
-    use crate::scalar::{ScalarError, deserialize_through_text, through_text};
-
-    deserialize_through_text!(ComposeName);
-
-    impl FromStr for ComposeName {
-        type Err = ScalarError;
-
-        fn from_str(text: &str) -> Result<Self, Self::Err> {
-            let edge = |b: &u8| b.is_ascii_lowercase() || b.is_ascii_digit();
-            let bytes = text.as_bytes();
-            let good = (1..=40).contains(&bytes.len())
-                && bytes.first().is_some_and(u8::is_ascii_lowercase)
-                && bytes.last().is_some_and(edge)
-                && bytes.iter().all(|b| edge(b) || *b == b'-');
-            good.then(|| Self(text.to_owned())).ok_or_else(|| {
-                ScalarError::new(
-                    "a service's name is 1 to 40 characters a-z, 0-9 and inner hyphens",
-                )
-            })
-        }
-    }
-
-    impl fmt::Display for ComposeName {
-        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str(&self.0)
-        }
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let edge = |b: &u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+        let bytes = text.as_bytes();
+        let good = (1..=40).contains(&bytes.len())
+            && bytes.first().is_some_and(u8::is_ascii_lowercase)
+            && bytes.last().is_some_and(edge)
+            && bytes.iter().all(|b| edge(b) || *b == b'-');
+        good.then(|| Self(text.to_owned())).ok_or_else(|| {
+            ScalarError::new("a service's name is 1 to 40 characters a-z, 0-9 and inner hyphens")
+        })
     }
 }
 
-/// A path of a mount, as the rest of the crate sees it.
-impl From<ContainerPath> for String {
-    fn from(path: ContainerPath) -> Self {
-        path.0
+impl fmt::Display for ComposeName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
     }
 }

@@ -4,10 +4,13 @@
 
 use std::{collections::BTreeMap, str::FromStr};
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use shop_proto::HostName;
 
-use crate::{currency, scalar::ScalarError};
+use crate::{
+    currency,
+    scalar::{ScalarError, deserialize_through_text, through_text},
+};
 
 /// Parameters by name.
 pub type Parameters = BTreeMap<ParameterName, Parameter>;
@@ -132,9 +135,7 @@ impl FromStr for ParameterName {
     }
 }
 
-crate::scalar::deserialize_through_text!(ParameterName);
-use crate::scalar::through_text;
-use serde::Deserializer;
+deserialize_through_text!(ParameterName);
 
 impl ParameterKind {
     /// As written in templates and shown to people.

@@ -332,9 +332,9 @@ pub(crate) fn renderings(path: &str, template: &Template) -> Result<(), Template
             reason: reason.to_string(),
         }],
     };
-    let store: StoreId = "a00000000000".parse().map_err(|_| TemplateError {
-        problems: Vec::new(),
-    })?;
+    let store: StoreId = "a00000000000"
+        .parse()
+        .expect("a letter and eleven digits are a store id");
     for profiles in template.profile_combinations() {
         let choices = Choices {
             parameters: template.examples(),
