@@ -54,11 +54,14 @@ impl Failure {
         matches!(self, Self::OutputClosed)
     }
 
-    /// The stable code, when the control plane gave one.
-    pub(crate) fn code(&self) -> Option<&str> {
+    /// Whether the same may well work a moment later.
+    pub(crate) fn passes(&self) -> bool {
         match self {
-            Self::Refused { code, .. } => Some(code),
-            _ => None,
+            Self::Unreachable { .. } => true,
+            Self::Refused { code, .. } => {
+                code.starts_with("database_") || code == "deadline_exceeded"
+            }
+            _ => false,
         }
     }
 
@@ -153,7 +156,7 @@ mod tests {
         );
         let failure = Failure::from_status("https://a:1", &status);
         assert_eq!(failure.exit_code(), 1);
-        assert_eq!(failure.code(), Some("invalid"));
+        assert!(!failure.passes());
         let text = report(&failure.into());
         assert!(
             text.contains("error: The store cannot be made so.\n  /name: too short"),

@@ -13,6 +13,7 @@ mod files;
 mod output;
 mod progress;
 mod prompt;
+mod trust;
 mod view;
 
 use std::{process::ExitCode, sync::Arc};

@@ -76,11 +76,6 @@ impl Printer {
         Self { format }
     }
 
-    /// Whether a person reads it.
-    pub(crate) const fn for_people(self) -> bool {
-        matches!(self.format, Format::Table)
-    }
-
     /// A result: as the text for people, or as data.
     pub(crate) fn result<T: Serialize>(
         self,

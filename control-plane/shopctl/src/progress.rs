@@ -65,14 +65,13 @@ pub(crate) async fn follow(
             return Err(Failure::NotReady(format!("stopped waiting; the operation goes on; {again}")).into());
         }
     };
-    judge(&operation)?;
     Ok(operation)
 }
 
 async fn stretch(client: &Client, id: &str, display: &mut Display) -> anyhow::Result<Stretch> {
     let stream = match client.watch_operation(id).await {
         Ok(stream) => stream,
-        Err(problem @ Failure::Unreachable { .. }) => return Ok(Stretch::Lost(problem)),
+        Err(problem) if problem.passes() => return Ok(Stretch::Lost(problem)),
         Err(other) => return Err(other.into()),
     };
     let mut stream = pin!(stream);
@@ -87,7 +86,7 @@ async fn stretch(client: &Client, id: &str, display: &mut Display) -> anyhow::Re
                         return Ok(Stretch::Ended(operation));
                     }
                 }
-                Some(Err(problem @ Failure::Unreachable { .. })) => return Ok(Stretch::Lost(problem)),
+                Some(Err(problem)) if problem.passes() => return Ok(Stretch::Lost(problem)),
                 Some(Err(other)) => return Err(other.into()),
                 None => return Ok(Stretch::Lost(Failure::Failed("the control plane closed the stream".to_owned()))),
             },
@@ -97,7 +96,7 @@ async fn stretch(client: &Client, id: &str, display: &mut Display) -> anyhow::Re
 }
 
 /// Whether an ended operation is what was asked for.
-fn judge(operation: &Operation) -> Result<(), Failure> {
+pub(crate) fn judge(operation: &Operation) -> Result<(), Failure> {
     let Operation {
         kind,
         store_name,

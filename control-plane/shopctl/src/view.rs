@@ -4,9 +4,9 @@ mod fleet;
 mod store;
 
 pub(crate) use fleet::{AuditEntry, AuditPage, JoinToken, Node, Status, Template, Token};
-#[cfg(test)]
-pub(crate) use store::Step;
 pub(crate) use store::{Event, NewStore, Operation, OperationState, Replica, Store};
+#[cfg(test)]
+pub(crate) use store::{SealedLog, Step};
 
 use jiff::Timestamp;
 

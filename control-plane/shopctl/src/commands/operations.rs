@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::Session;
+use super::{Session, stores};
 use crate::{
     cli::OperationCommand,
     output::{Table, ago, or_dash, plain},
@@ -44,6 +44,7 @@ pub(super) async fn run(session: &Session, command: OperationCommand) -> anyhow:
         }
         OperationCommand::Watch { id, timeout } => {
             let operation = progress::follow(&client, &id, Duration::from_secs(timeout)).await?;
+            stores::conclude(session, &operation)?;
             session.printer.result(&operation, || {
                 format!(
                     "{} of `{}` {}\n",

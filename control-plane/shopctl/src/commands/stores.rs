@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, process::Stdio, time::Duration};
 use jiff::Timestamp;
 use tokio::time::sleep;
 
-use super::Session;
+use super::{Session, sealed};
 use crate::{
     cli::{StoreAction, StoreCommand, StoreCreate, StoreDelete, StoreList, Wait},
     client::{Action, Client},
@@ -114,6 +114,7 @@ async fn finish(
         return session.printer.result(&operation, || accepted(&operation));
     }
     let ended = progress::follow(client, &operation.id, Duration::from_secs(wait.timeout)).await?;
+    conclude(session, &ended)?;
     // After a delete there is nothing left to show.
     let store = if ended.kind == "delete" {
         None
@@ -126,6 +127,13 @@ async fn finish(
             format!("store `{}` is deleted\n", plain(&ended.store_name))
         }),
     }
+}
+
+/// Whether an ended operation is what was asked for; if not, what its services said last.
+pub(super) fn conclude(session: &Session, operation: &Operation) -> Result<(), Failure> {
+    progress::judge(operation).inspect_err(|_| {
+        sealed::tell_kept_logs(session, &operation.store_id, &operation.replicas);
+    })
 }
 
 fn accepted(operation: &Operation) -> String {

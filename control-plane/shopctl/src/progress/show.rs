@@ -290,6 +290,7 @@ mod tests {
                 oom_killed: false,
                 restarts: 0,
                 since: None,
+                last_log: None,
             }],
         }
     }

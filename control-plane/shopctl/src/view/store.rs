@@ -24,8 +24,15 @@ pub(crate) struct NewStore {
     pub node: String,
 }
 
+/// Log text that belongs to a failure, sealed to the roster's log key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct SealedLog {
+    pub enc: Vec<u8>,
+    pub ciphertext: Vec<u8>,
+}
+
 /// One container of a store, as its agent sees it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct Replica {
     pub service: String,
     pub slot: String,
@@ -36,6 +43,8 @@ pub(crate) struct Replica {
     pub oom_killed: bool,
     pub restarts: u32,
     pub since: Option<String>,
+    #[serde(skip)]
+    pub last_log: Option<SealedLog>,
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -189,6 +198,10 @@ impl From<common::ReplicaStatus> for Replica {
             oom_killed: status.oom_killed,
             restarts: status.restarts,
             since: time(status.since_unix_ms),
+            last_log: status.last_log.map(|sealed| SealedLog {
+                enc: sealed.enc,
+                ciphertext: sealed.ciphertext,
+            }),
         }
     }
 }
