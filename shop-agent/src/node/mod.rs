@@ -1,17 +1,139 @@
-//! The node role: Docker, firewall, addresses, the broker.
+//! The node role: owns Docker, addresses, the firewall and the edge of one host; runs the broker of each store; keeps shop agents running.
+//! Holds no store secret and decides nothing about what a store should be.
 
-use clap::Args;
-
+mod broker;
+mod capacity;
+mod context;
+mod docker;
+mod forward;
+mod ipam;
+mod join;
 pub mod names;
+mod orders;
+mod outbox;
+mod paths;
+mod prepare;
+mod render;
+mod replicas;
+mod retire;
+mod routes;
+mod session;
+mod settings;
+mod socket;
+mod state;
+mod supervisor;
+mod tasks;
+mod workers;
 
-/// Arguments of `shop-agent node`.
-#[derive(Debug, Args)]
-pub struct NodeArgs {}
+use std::{sync::Arc, time::Duration};
 
-/// Runs until SIGTERM.
+use arc_swap::ArcSwap;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::{Notify, Semaphore, watch},
+};
+
+pub use settings::NodeArgs;
+
+use self::{
+    context::{Node, Stores, boot_id},
+    docker::{Engine, EngineError},
+    join::Joined,
+    outbox::Outbox,
+    state::State,
+    tasks::Tasks,
+};
+use crate::uplink::Backoff;
+
+/// How long background work may take to end.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Runs until SIGTERM. What it started keeps running.
 ///
 /// # Errors
-/// When the node cannot be run.
-pub async fn run(_args: NodeArgs) -> anyhow::Result<()> {
-    anyhow::bail!("not in this build")
+/// When this host cannot join, or its state cannot be read.
+pub async fn run(args: NodeArgs) -> anyhow::Result<()> {
+    let joined = join::open(&args).await?;
+    let engine = connect(&args.docker).await?;
+    let node = Arc::new(node(args, joined, engine)?);
+    replicas::settle_intents(&node.engine, &node.paths).await?;
+    start(&node);
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tracing::info!("ending; stores run on");
+    node.tasks.end(PATIENCE).await;
+    Ok(())
+}
+
+fn node(args: NodeArgs, joined: Joined, engine: Engine) -> anyhow::Result<Node> {
+    let Joined {
+        record,
+        paths,
+        credential,
+        trust,
+        lock,
+    } = joined;
+    let pool = record.pool.cidr()?;
+    let trust_domain = credential
+        .identity()
+        .strip_prefix("spiffe://")
+        .and_then(|rest| rest.split('/').next())
+        .unwrap_or_default()
+        .parse()?;
+    Ok(Node {
+        id: record.id.clone(),
+        state: Arc::new(State::load(paths.clone(), &record, pool)?),
+        record,
+        args,
+        paths,
+        pool,
+        trust_domain,
+        engine,
+        outbox: Outbox::default(),
+        trust,
+        credential: ArcSwap::from_pointee(credential),
+        renewed: Notify::new(),
+        connected: watch::Sender::new(false),
+        stores: Stores::default(),
+        routing: Notify::new(),
+        publishing: Semaphore::new(1),
+        boot_id: boot_id(),
+        tasks: Tasks::default(),
+        lock,
+    })
+}
+
+/// Local state first: with the control plane away everything comes up all the same.
+fn start(node: &Arc<Node>) {
+    for record in node.state.stores() {
+        workers::ensure(node, &record.store);
+    }
+    for tombstone in node.state.tombstones() {
+        workers::ensure(node, &tombstone.store);
+    }
+    node.tasks
+        .spawn("engine-events", supervisor::watch(node.clone()));
+    node.tasks.spawn("session", session::hold(node.clone()));
+    node.tasks
+        .spawn("renewals", session::renewals(node.clone()));
+    node.tasks.spawn("disk", capacity::watch_disk(node.clone()));
+}
+
+/// After a boot the engine may come later than we do.
+async fn connect(socket: &std::path::Path) -> Result<Engine, EngineError> {
+    let mut backoff = Backoff::default();
+    loop {
+        match Engine::connect(socket).await {
+            Err(error @ EngineError::Version { .. }) => return Err(error),
+            Err(error) => {
+                tracing::warn!(%error, socket = %socket.display(), "waiting for the container engine");
+                tokio::time::sleep(backoff.next(rand::random())).await;
+            }
+            Ok(engine) => return Ok(engine),
+        }
+    }
 }

@@ -1,0 +1,199 @@
+//! Errors to statuses, observations to messages: the one place where the broker's wire types meet the node's own.
+
+use shop_plan::names::label;
+use shop_proto::{
+    ReplicaKey,
+    wire::broker::v1::{Container, KnownPlan, ListResponse, NetworkAddress},
+};
+use tonic::{Code, Status};
+
+use crate::{
+    node::{
+        context::{Node, PlanError, Rendered},
+        docker::{ContainerState, EngineError, Observed},
+        replicas::ReplicaError,
+        state::{ChangeError, Serve, StoreRecord},
+    },
+    uplink::coded,
+};
+
+/// A request that names a plan we have not rendered; we may learn of it any moment.
+pub(super) fn unknown_plan() -> Status {
+    coded(
+        Code::FailedPrecondition,
+        "unknown_plan",
+        "this node has not rendered that plan; ask again",
+    )
+}
+
+/// A request that is wrong in itself.
+pub(super) fn invalid(message: impl Into<String>) -> Status {
+    coded(Code::InvalidArgument, "invalid", message)
+}
+
+/// The store is not (or no longer) here.
+pub(super) fn gone() -> Status {
+    coded(
+        Code::NotFound,
+        "store_gone",
+        "this store is not on this node any more",
+    )
+}
+
+pub(super) fn of_plan(error: &PlanError) -> Status {
+    coded(Code::FailedPrecondition, "unrenderable", error.to_string())
+}
+
+pub(super) fn of_change(error: &ChangeError) -> Status {
+    match error {
+        ChangeError::Unknown => gone(),
+        ChangeError::Exhausted(error) => {
+            coded(Code::ResourceExhausted, "no_subnet", error.to_string())
+        }
+        ChangeError::File(_) => coded(Code::Unavailable, "node_disk", error.to_string()),
+    }
+}
+
+/// The engine's own words stay in the log: they may name other stores' objects.
+pub(super) fn of_engine(error: &EngineError) -> Status {
+    tracing::warn!(%error, detail = %error.detail(), "the engine did not do what a shop agent asked");
+    match error {
+        EngineError::ImageMissing => {
+            coded(Code::FailedPrecondition, "image_missing", error.to_string())
+        }
+        EngineError::Unreachable { .. } | EngineError::Version { .. } => coded(
+            Code::Unavailable,
+            "engine_unavailable",
+            "the container engine is away; ask again",
+        ),
+        EngineError::Deadline { .. } => coded(
+            Code::DeadlineExceeded,
+            "engine_timeout",
+            "the container engine took too long; ask again",
+        ),
+        EngineError::OtherSpec { .. } => coded(
+            Code::AlreadyExists,
+            "other_spec",
+            "the container was made from another spec; remove it first",
+        ),
+        EngineError::Foreign { .. } => coded(
+            Code::AlreadyExists,
+            "name_taken",
+            "something else has the container's name on this node",
+        ),
+        EngineError::Refused { status: 404, .. } => {
+            coded(Code::NotFound, "absent", "there is no such container")
+        }
+        EngineError::Refused { status: 409, .. } => coded(
+            Code::FailedPrecondition,
+            "running",
+            "the container runs; stop it first",
+        ),
+        EngineError::Refused { .. } | EngineError::Malformed { .. } => coded(
+            Code::Internal,
+            "engine_refused",
+            "the container engine refused; the node's log says why",
+        ),
+    }
+}
+
+pub(super) fn of_replica(error: &ReplicaError) -> Status {
+    match error {
+        ReplicaError::Render(error) => {
+            coded(Code::InvalidArgument, "not_in_plan", error.to_string())
+        }
+        ReplicaError::Engine(error) => of_engine(error),
+        ReplicaError::Change(error) => of_change(error),
+        ReplicaError::File(_) | ReplicaError::Unfinished(_) | ReplicaError::Closed => {
+            coded(Code::Unavailable, "node_disk", error.to_string())
+        }
+    }
+}
+
+/// Everything a shop agent may see of its store.
+pub(super) fn listing(
+    node: &Node,
+    record: &StoreRecord,
+    plans: &[Rendered],
+    containers: Vec<Observed>,
+) -> ListResponse {
+    let (serving_slot, serving_replicas) = match &record.serve {
+        Serve::Slot { slot, replicas } => (
+            slot.to_string(),
+            replicas.iter().copied().map(u32::from).collect(),
+        ),
+        Serve::Nothing | Serve::Maintenance => (String::new(), Vec::new()),
+    };
+    ListResponse {
+        containers: containers.into_iter().filter_map(container).collect(),
+        plans: plans
+            .iter()
+            .map(|rendered| KnownPlan {
+                generation: rendered.generation.get(),
+                plan_digest: rendered.digest.to_string(),
+                spec_digest: rendered.spec_digest.to_string(),
+            })
+            .collect(),
+        serving_slot,
+        serving_replicas,
+        maintenance: record.serve == Serve::Maintenance,
+        networks: networks(node, record),
+    }
+}
+
+/// The store's address ranges.
+pub(super) fn networks(node: &Node, record: &StoreRecord) -> Vec<NetworkAddress> {
+    record
+        .subnets
+        .iter()
+        .map(|(network, index)| NetworkAddress {
+            network: network.as_str().to_owned(),
+            subnet: node.pool.subnet(*index).to_string(),
+        })
+        .collect()
+}
+
+fn container(observed: Observed) -> Option<Container> {
+    if observed.label(label::KIND) != Some("service") {
+        return None;
+    }
+    let key = key_of(&observed)?;
+    let mut container = Container {
+        key: Some((&key).into()),
+        spec_hash: observed.label(label::SPEC_HASH)?.to_owned(),
+        revision: observed.label(label::REVISION)?.parse().ok()?,
+        ..Container::default()
+    };
+    container.state = match observed.state {
+        ContainerState::Created => "created",
+        ContainerState::Running { started_unix_ms } => {
+            container.started_unix_ms = started_unix_ms;
+            "running"
+        }
+        ContainerState::Exited {
+            code,
+            oom_killed,
+            started_unix_ms,
+            finished_unix_ms,
+        } => {
+            container.exit_code = code;
+            container.oom_killed = oom_killed;
+            container.started_unix_ms = started_unix_ms;
+            container.finished_unix_ms = finished_unix_ms;
+            "exited"
+        }
+        ContainerState::Removing => "removing",
+        ContainerState::Dead => "dead",
+    }
+    .to_owned();
+    Some(container)
+}
+
+fn key_of(observed: &Observed) -> Option<ReplicaKey> {
+    ReplicaKey::parse(
+        observed.label(label::SERVICE)?,
+        observed.label(label::SLOT)?,
+        observed.label(label::REPLICA)?.parse().ok()?,
+    )
+    .ok()
+}

@@ -1,0 +1,327 @@
+//! The broker's verbs. Thin: each checks, renders, acts once, and answers.
+
+use std::{pin::Pin, sync::Arc, time::Instant};
+
+use futures::{Stream, StreamExt as _};
+use shop_plan::{NetworkName, ServiceKind, ServicePlan, StopSignal};
+use shop_proto::{
+    ReplicaKey, Slot,
+    wire::{
+        broker::v1::{
+            IntroduceRequest, IntroduceResponse, ListRequest, ListResponse, LogsRequest,
+            LogsResponse, ReplicaRequest, ServeRequest, SignalRequest, StartTaskRequest,
+            StartTaskResponse, WatchHint, WatchRequest, broker_server::Broker, serve_request::What,
+        },
+        common::v1::Ack,
+    },
+};
+use tokio_stream::wrappers::WatchStream;
+use tonic::{Code, Request, Response, Status};
+
+use super::{introduce, limits::Pace, replies, tasks};
+use crate::{
+    node::{
+        context::{Node, Rendered, Store},
+        docker::{ContainerSpec, Scope},
+        replicas::{self, ReplicaError},
+        routes,
+        state::{Serve, StoreRecord},
+        tasks::blocking,
+    },
+    uplink::coded,
+};
+
+/// Lines of a log at most.
+const LOG_LINES: u32 = 500;
+/// Bytes of a log at most.
+const LOG_BYTES: usize = 256 << 10;
+
+/// The broker of one store.
+pub(super) struct StoreBroker {
+    node: Arc<Node>,
+    store: Arc<Store>,
+    pace: Pace,
+}
+
+/// What a request names, checked.
+pub(super) struct Named {
+    pub(super) record: Arc<StoreRecord>,
+    pub(super) rendered: Rendered,
+}
+
+impl StoreBroker {
+    pub(super) fn new(node: Arc<Node>, store: Arc<Store>) -> Self {
+        Self {
+            node,
+            store,
+            pace: Pace::new(Instant::now()),
+        }
+    }
+
+    fn record(&self) -> Result<Arc<StoreRecord>, Status> {
+        self.node
+            .state
+            .store(&self.store.id)
+            .ok_or_else(replies::gone)
+    }
+
+    /// The plan with this digest, if this node rendered it and it serves or is the newest.
+    fn named(&self, plan_digest: &str) -> Result<Named, Status> {
+        let record = self.record()?;
+        let plans = self
+            .store
+            .plans(&record)
+            .map_err(|error| replies::of_plan(&error))?;
+        let rendered = plans
+            .into_iter()
+            .find(|rendered| rendered.digest.to_string() == plan_digest)
+            .ok_or_else(replies::unknown_plan)?;
+        Ok(Named { record, rendered })
+    }
+
+    /// As [`Self::named`], for a verb that changes something.
+    fn changing(&self, plan_digest: &str) -> Result<Named, Status> {
+        self.pace.pass(Instant::now()).map_err(|wait| {
+            coded(
+                Code::ResourceExhausted,
+                "too_many_changes",
+                format!(
+                    "too many changes of this store; ask again in {} ms",
+                    wait.as_millis()
+                ),
+            )
+        })?;
+        self.named(plan_digest)
+    }
+
+    fn replica(&self, request: ReplicaRequest) -> Result<(Named, ReplicaKey), Status> {
+        let named = self.changing(&request.plan_digest)?;
+        let key: ReplicaKey = request
+            .key
+            .ok_or_else(|| replies::invalid("key is required"))?
+            .try_into()
+            .map_err(|error| replies::invalid(format!("{error}")))?;
+        Ok((named, key))
+    }
+
+    fn spec(&self, named: &Named, key: &ReplicaKey) -> Result<ContainerSpec, Status> {
+        self.node
+            .place(&named.record)
+            .replica(&named.rendered.plan, key)
+            .map_err(|error| replies::of_replica(&ReplicaError::Render(error)))
+    }
+
+    /// The networks a replica needs; `app-b` is made when it is first asked for, and the agent joins it.
+    async fn networks(&self, mut named: Named, key: &ReplicaKey) -> Result<Named, Status> {
+        if key.slot == Slot::B && !named.record.subnets.contains_key(&NetworkName::AppB) {
+            named.record = replicas::networks(&self.node, &self.store.id, &[NetworkName::AppB])
+                .await
+                .map_err(|error| replies::of_replica(&error))?;
+            super::super::prepare::join_agent(&self.node, &self.store)
+                .await
+                .map_err(|error| replies::of_replica(&error))?;
+        }
+        Ok(named)
+    }
+}
+
+#[tonic::async_trait]
+impl Broker for StoreBroker {
+    type WatchStream = Pin<Box<dyn Stream<Item = Result<WatchHint, Status>> + Send>>;
+
+    async fn introduce(
+        &self,
+        request: Request<IntroduceRequest>,
+    ) -> Result<Response<IntroduceResponse>, Status> {
+        let record = self.record()?;
+        introduce::introduce(&self.node, &self.store, &record, request.into_inner())
+            .await
+            .map(Response::new)
+    }
+
+    async fn watch(
+        &self,
+        _request: Request<WatchRequest>,
+    ) -> Result<Response<Self::WatchStream>, Status> {
+        let hints = WatchStream::new(self.store.hints.subscribe()).map(|_| Ok(WatchHint {}));
+        Ok(Response::new(Box::pin(hints)))
+    }
+
+    async fn list(&self, _request: Request<ListRequest>) -> Result<Response<ListResponse>, Status> {
+        let record = self.record()?;
+        let plans = self
+            .store
+            .plans(&record)
+            .map_err(|error| replies::of_plan(&error))?;
+        let scope = Scope::Store(&self.node.id, &self.store.id);
+        let containers = self
+            .node
+            .engine
+            .list(scope)
+            .await
+            .map_err(|error| replies::of_engine(&error))?;
+        Ok(Response::new(replies::listing(
+            &self.node, &record, &plans, containers,
+        )))
+    }
+
+    async fn create(&self, request: Request<ReplicaRequest>) -> Result<Response<Ack>, Status> {
+        let (named, key) = self.replica(request.into_inner())?;
+        let named = self.networks(named, &key).await?;
+        let spec = self.spec(&named, &key)?;
+        replicas::create(&self.node, &self.store, spec)
+            .await
+            .map_err(|error| replies::of_replica(&error))?;
+        Ok(Response::new(Ack {}))
+    }
+
+    async fn start(&self, request: Request<ReplicaRequest>) -> Result<Response<Ack>, Status> {
+        let (named, key) = self.replica(request.into_inner())?;
+        let spec = self.spec(&named, &key)?;
+        replicas::start(&self.node, &self.store, &spec)
+            .await
+            .map_err(|error| replies::of_replica(&error))?;
+        Ok(Response::new(Ack {}))
+    }
+
+    async fn stop(&self, request: Request<ReplicaRequest>) -> Result<Response<Ack>, Status> {
+        let (named, key) = self.replica(request.into_inner())?;
+        let spec = self.spec(&named, &key)?;
+        self.node
+            .engine
+            .stop(&spec.name, spec.stop_grace)
+            .await
+            .map_err(|error| replies::of_engine(&error))?;
+        Ok(Response::new(Ack {}))
+    }
+
+    async fn signal(&self, request: Request<SignalRequest>) -> Result<Response<Ack>, Status> {
+        let SignalRequest {
+            plan_digest,
+            key,
+            signal,
+        } = request.into_inner();
+        let (named, key) = self.replica(ReplicaRequest { plan_digest, key })?;
+        let spec = self.spec(&named, &key)?;
+        let service = named.rendered.plan.service(&key.service);
+        let signal = match (signal.as_str(), service) {
+            ("drain", Some(service)) => service.container.stop_signal.as_str(),
+            ("reload", Some(service)) => reload_signal(service)
+                .ok_or_else(|| replies::invalid("this service cannot reload"))?,
+            _ => return Err(replies::invalid("signal is reload or drain")),
+        };
+        self.node
+            .engine
+            .signal(&spec.name, signal)
+            .await
+            .map_err(|error| replies::of_engine(&error))?;
+        Ok(Response::new(Ack {}))
+    }
+
+    async fn remove(&self, request: Request<ReplicaRequest>) -> Result<Response<Ack>, Status> {
+        let (named, key) = self.replica(request.into_inner())?;
+        let spec = self.spec(&named, &key)?;
+        replicas::remove(&self.node, &self.store, &spec.name, false)
+            .await
+            .map_err(|error| replies::of_replica(&error))?;
+        Ok(Response::new(Ack {}))
+    }
+
+    async fn serve(&self, request: Request<ServeRequest>) -> Result<Response<Ack>, Status> {
+        let ServeRequest { plan_digest, what } = request.into_inner();
+        let named = self.changing(&plan_digest)?;
+        let serve = match what.ok_or_else(|| replies::invalid("what is required"))? {
+            What::Maintenance(Ack {}) => Serve::Maintenance,
+            What::None(Ack {}) => Serve::Nothing,
+            What::Slot(slot) => serve_slot(&named, &slot.slot, &slot.replicas)?,
+        };
+        let digest = named.rendered.digest;
+        let id = self.store.id.clone();
+        blocking(&self.node.state, move |state| {
+            state.change(&id, |record| {
+                // Who serves the newest plan needs the older one no more.
+                if matches!(serve, Serve::Slot { .. }) && record.newest.plan_digest == digest {
+                    record.serving = None;
+                }
+                record.serve = serve;
+            })
+        })
+        .await
+        .map_err(|error| replies::of_replica(&error.into()))?
+        .map_err(|error| replies::of_change(&error))?;
+        // The answer means that buyers are sent there from now on.
+        routes::publish(&self.node)
+            .await
+            .map_err(|error| replies::of_replica(&error))?;
+        Ok(Response::new(Ack {}))
+    }
+
+    async fn start_task(
+        &self,
+        request: Request<StartTaskRequest>,
+    ) -> Result<Response<StartTaskResponse>, Status> {
+        let request = request.into_inner();
+        let named = self.changing(&request.plan_digest)?;
+        tasks::run(&self.node, &self.store, &named, &request)
+            .await
+            .map(Response::new)
+    }
+
+    async fn logs(&self, request: Request<LogsRequest>) -> Result<Response<LogsResponse>, Status> {
+        let LogsRequest {
+            key,
+            task,
+            run_id,
+            tail,
+        } = request.into_inner();
+        let name = match key {
+            Some(key) => {
+                let key: ReplicaKey = key
+                    .try_into()
+                    .map_err(|error| replies::invalid(format!("{error}")))?;
+                shop_plan::names::replica(&self.node.id, &self.store.id, &key)
+            }
+            None => tasks::container(&self.node, &self.store, &task, &run_id)?,
+        };
+        let text = self
+            .node
+            .engine
+            .logs(&name, tail.clamp(1, LOG_LINES), LOG_BYTES)
+            .await
+            .map_err(|error| replies::of_engine(&error))?;
+        Ok(Response::new(LogsResponse { text }))
+    }
+}
+
+fn serve_slot(named: &Named, slot: &str, replicas: &[u32]) -> Result<Serve, Status> {
+    let plan = &named.rendered.plan;
+    let mut keys = replicas
+        .iter()
+        .map(|replica| {
+            ReplicaKey::parse(plan.edge.service.as_str(), slot, *replica)
+                .ok()
+                .filter(|key| plan.allows(key))
+                .ok_or_else(|| replies::invalid("the plan has no such web replica"))
+        })
+        .collect::<Result<Vec<_>, _>>()?;
+    keys.sort_unstable();
+    keys.dedup();
+    let first = keys
+        .first()
+        .ok_or_else(|| replies::invalid("at least one replica must serve; else say none"))?;
+    Ok(Serve::Slot {
+        slot: first.slot,
+        replicas: keys.iter().map(|key| key.replica).collect(),
+    })
+}
+
+/// The signal that makes a service read its configuration again without losing a request.
+fn reload_signal(service: &ServicePlan) -> Option<&'static str> {
+    match (service.kind, service.container.stop_signal) {
+        // Apache, which drains by WINCH, reloads gracefully by USR1; nginx by HUP.
+        (ServiceKind::Web, StopSignal::Winch) => Some("SIGUSR1"),
+        (ServiceKind::Web, _) => Some("SIGHUP"),
+        (ServiceKind::PhpFpm, _) => Some("SIGUSR2"),
+        _ => None,
+    }
+}

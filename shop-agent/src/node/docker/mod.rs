@@ -1,0 +1,22 @@
+//! The container engine as the node needs it: typed calls with deadlines, where "already there" and "already gone" are outcomes.
+//!
+//! The only place that names bollard. What a container looks like is decided elsewhere (`node::render`); here it becomes a request body
+//! and nothing of it is optional. Engine texts may name other stores' objects: they go to the log, never into an answer to a shop agent.
+
+mod body;
+mod containers;
+mod engine;
+mod events;
+mod http;
+mod networks;
+mod spec;
+mod volumes;
+
+pub use containers::{Created, Removed, Started};
+pub use engine::{Engine, EngineError};
+pub use http::{UnixHttpError, unix_request};
+pub use networks::NetworkSpec;
+pub use spec::{
+    Attachment, ContainerSpec, ContainerState, MountSpec, Networking, Observed, Restart, Scope,
+};
+pub use volumes::{VolumeKind, VolumeSpec};

@@ -1,0 +1,112 @@
+//! The names file, and looking at it: read again whenever it was replaced.
+
+use std::{
+    collections::BTreeMap,
+    net::Ipv4Addr,
+    os::unix::fs::MetadataExt as _,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use serde::{Deserialize, Serialize};
+
+/// Its name in its directory.
+pub const FILE: &str = "names.json";
+/// Version of its form.
+const FORMAT: u32 = 1;
+/// The largest file that is read.
+const MAX_BYTES: u64 = 8 << 20;
+
+/// Who answers for a host name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Answer {
+    /// These containers.
+    Addresses(Vec<Ipv4Addr>),
+    /// The maintenance page.
+    Maintenance,
+    /// Nobody now: the page says so.
+    Nothing,
+}
+
+/// All host names of a node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NamesFile {
+    format: u32,
+    hosts: BTreeMap<String, Answer>,
+}
+
+impl NamesFile {
+    /// A table of all routed host names.
+    #[must_use]
+    pub const fn new(hosts: BTreeMap<String, Answer>) -> Self {
+        Self {
+            format: FORMAT,
+            hosts,
+        }
+    }
+
+    /// As written.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        serde_json::to_vec(self).unwrap_or_default()
+    }
+
+    /// Back; `None` for what this release cannot read.
+    #[must_use]
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        serde_json::from_slice(bytes)
+            .ok()
+            .filter(|file: &Self| file.format == FORMAT)
+    }
+}
+
+/// The file as it was when last looked at. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Table(Arc<Mutex<Held>>);
+
+struct Held {
+    path: PathBuf,
+    seen: Option<(u64, i64, i64, u64)>,
+    file: NamesFile,
+}
+
+impl Table {
+    pub(super) fn new(path: PathBuf) -> Self {
+        Self(Arc::new(Mutex::new(Held {
+            path,
+            seen: None,
+            file: NamesFile::new(BTreeMap::new()),
+        })))
+    }
+
+    /// Who answers for the host; `None` for hosts that are not routed here.
+    pub(super) fn answer(&self, host: &str) -> Option<Answer> {
+        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        held.look();
+        held.file.hosts.get(host).cloned()
+    }
+}
+
+impl Held {
+    /// One `stat`; the file is read only when it is another one. What cannot be read leaves what was known.
+    fn look(&mut self) {
+        let Ok(found) = std::fs::metadata(&self.path) else {
+            return;
+        };
+        let seen = (found.ino(), found.mtime(), found.mtime_nsec(), found.size());
+        if self.seen == Some(seen) || found.size() > MAX_BYTES {
+            return;
+        }
+        let file = std::fs::read(&self.path)
+            .ok()
+            .and_then(|bytes| NamesFile::decode(&bytes));
+        match file {
+            Some(file) => {
+                self.file = file;
+                self.seen = Some(seen);
+            }
+            None => tracing::warn!("the names file cannot be read; the last one stays"),
+        }
+    }
+}

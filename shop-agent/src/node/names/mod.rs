@@ -1,0 +1,56 @@
+//! The name responder: a small process of its own that tells the edge which containers serve a host name, from a file that the node agent
+//! replaces, and goes on while the node agent is away. Also the page that says "back soon".
+
+mod dns;
+mod file;
+mod page;
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use clap::Args;
+
+pub use file::{Answer, FILE, NamesFile};
+
+/// Suffix of the names that the edge asks for: `<host>.names.shopfleet`.
+pub const SUFFIX: &str = "names.shopfleet";
+/// Port for questions, in the responder's own network.
+pub const DNS_PORT: u16 = 5353;
+/// Port of the page: the edge dials every upstream there.
+pub const PAGE_PORT: u16 = 8080;
+
+/// Arguments of `shop-agent names`.
+#[derive(Debug, Args)]
+pub struct NamesArgs {
+    /// Directory with the names file.
+    #[arg(long, default_value = "/run/shopfleet")]
+    pub directory: PathBuf,
+    /// Where questions are answered, UDP and TCP.
+    #[arg(long, default_value_t = SocketAddr::from(([0, 0, 0, 0], DNS_PORT)))]
+    pub dns: SocketAddr,
+    /// Where the page is served.
+    #[arg(long, default_value_t = SocketAddr::from(([0, 0, 0, 0], PAGE_PORT)))]
+    pub page: SocketAddr,
+    /// The address that leads to the page, given for hosts that nobody serves.
+    #[arg(long)]
+    pub page_address: std::net::Ipv4Addr,
+}
+
+/// Runs until SIGTERM.
+///
+/// # Errors
+/// When a socket cannot be bound.
+pub async fn run(args: NamesArgs) -> anyhow::Result<()> {
+    let table = file::Table::new(args.directory.join(FILE));
+    let responder = dns::Responder::bind(args.dns, table.clone(), args.page_address).await?;
+    let page = page::Page::bind(args.page, table).await?;
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    tokio::select! {
+        () = responder.serve() => {}
+        () = page.serve() => {}
+        _ = terminate.recv() => {}
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,175 @@
+//! The responder over real sockets.
+
+use std::{collections::BTreeMap, net::SocketAddr};
+
+use simple_dns::{CLASS, Name, Packet, QCLASS, QTYPE, Question, RCODE, TYPE, rdata::RData};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpStream, UdpSocket},
+};
+
+use super::{
+    Answer, FILE, NamesFile,
+    dns::{Responder, reply},
+    file::Table,
+    page::Page,
+};
+use crate::node::state::files::replace;
+
+const PAGE: std::net::Ipv4Addr = std::net::Ipv4Addr::new(10, 200, 0, 2);
+
+fn write(directory: &std::path::Path, hosts: &[(&str, Answer)]) {
+    let hosts: BTreeMap<String, Answer> = hosts
+        .iter()
+        .map(|(host, answer)| ((*host).to_owned(), answer.clone()))
+        .collect();
+    replace(
+        &directory.join(FILE),
+        &NamesFile::new(hosts).encode(),
+        0o644,
+    )
+    .unwrap();
+}
+
+fn question(name: &str, qtype: TYPE) -> Vec<u8> {
+    let mut packet = Packet::new_query(7);
+    packet.questions.push(Question::new(
+        Name::new(name).unwrap(),
+        QTYPE::TYPE(qtype),
+        QCLASS::CLASS(CLASS::IN),
+        false,
+    ));
+    packet.build_bytes_vec().unwrap()
+}
+
+fn read(answer: &[u8]) -> (RCODE, Vec<String>, Vec<u32>) {
+    let packet = Packet::parse(answer).unwrap();
+    assert_eq!(packet.id(), 7);
+    let addresses = packet
+        .answers
+        .iter()
+        .map(|record| match &record.rdata {
+            RData::A(a) => std::net::Ipv4Addr::from_bits(a.address).to_string(),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    let ttls = packet.answers.iter().map(|record| record.ttl).collect();
+    (packet.rcode(), addresses, ttls)
+}
+
+async fn ask(server: SocketAddr, name: &str) -> (RCODE, Vec<String>, Vec<u32>) {
+    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    socket
+        .send_to(&question(name, TYPE::A), server)
+        .await
+        .unwrap();
+    let mut buffer = [0; 512];
+    let length = socket.recv(&mut buffer).await.unwrap();
+    read(&buffer[..length])
+}
+
+#[tokio::test]
+async fn answers_follow_the_file_and_are_never_cached() {
+    let directory = tempfile::tempdir().unwrap();
+    let serving = Answer::Addresses(vec![
+        "10.200.0.35".parse().unwrap(),
+        "10.200.0.36".parse().unwrap(),
+    ]);
+    write(
+        directory.path(),
+        &[
+            ("demo.localhost", serving),
+            ("off.localhost", Answer::Nothing),
+        ],
+    );
+    let table = Table::new(directory.path().join(FILE));
+    let responder = Responder::bind("127.0.0.1:0".parse().unwrap(), table, PAGE)
+        .await
+        .unwrap();
+    let server = responder.address().unwrap();
+    let serve = tokio::spawn(responder.serve());
+
+    let (code, addresses, ttls) = ask(server, "demo.localhost.names.shopfleet").await;
+    assert_eq!(code, RCODE::NoError);
+    assert_eq!(addresses, ["10.200.0.35", "10.200.0.36"]);
+    assert_eq!(ttls, [0, 0]);
+    assert_eq!(
+        ask(server, "off.localhost.names.shopfleet").await.1,
+        ["10.200.0.2"]
+    );
+    assert_eq!(
+        ask(server, "other.localhost.names.shopfleet").await.0,
+        RCODE::NameError
+    );
+    assert_eq!(ask(server, "demo.localhost").await.0, RCODE::Refused);
+
+    write(directory.path(), &[("demo.localhost", Answer::Maintenance)]);
+    assert_eq!(
+        ask(server, "DEMO.localhost.names.shopfleet").await.1,
+        ["10.200.0.2"]
+    );
+
+    // A damaged file leaves what was known.
+    replace(&directory.path().join(FILE), b"{", 0o644).unwrap();
+    assert_eq!(
+        ask(server, "demo.localhost.names.shopfleet").await.0,
+        RCODE::NoError
+    );
+
+    let mut stream = TcpStream::connect(server).await.unwrap();
+    let asked = question("demo.localhost.names.shopfleet", TYPE::A);
+    stream
+        .write_u16(asked.len().try_into().unwrap())
+        .await
+        .unwrap();
+    stream.write_all(&asked).await.unwrap();
+    let length = stream.read_u16().await.unwrap();
+    let mut answer = vec![0; length.into()];
+    stream.read_exact(&mut answer).await.unwrap();
+    assert_eq!(read(&answer).1, ["10.200.0.2"]);
+    serve.abort();
+}
+
+#[test]
+fn other_types_have_no_answer_and_noise_no_reply() {
+    let directory = tempfile::tempdir().unwrap();
+    write(directory.path(), &[("demo.localhost", Answer::Nothing)]);
+    let table = Table::new(directory.path().join(FILE));
+    let asked = question("demo.localhost.names.shopfleet", TYPE::AAAA);
+    let (code, addresses, _) = read(&reply(&asked, &table, PAGE).unwrap());
+    assert_eq!((code, addresses.len()), (RCODE::NoError, 0));
+    assert_eq!(reply(b"noise", &table, PAGE), None);
+    let answered = reply(&asked, &table, PAGE).unwrap();
+    assert_eq!(
+        reply(&answered, &table, PAGE),
+        None,
+        "an answer is no question"
+    );
+}
+
+#[tokio::test]
+async fn the_page_says_when_to_come_back() {
+    let directory = tempfile::tempdir().unwrap();
+    write(directory.path(), &[("demo.localhost", Answer::Maintenance)]);
+    let table = Table::new(directory.path().join(FILE));
+    let page = Page::bind("127.0.0.1:0".parse().unwrap(), table)
+        .await
+        .unwrap();
+    let server = page.address().unwrap();
+    let serve = tokio::spawn(page.serve());
+    for (host, expected) in [
+        ("demo.localhost:8080", "Back in a moment"),
+        ("x.localhost", "Not available"),
+    ] {
+        let mut stream = TcpStream::connect(server).await.unwrap();
+        let request =
+            format!("POST /cart HTTP/1.1\r\nHost: {host}\r\nContent-Length: 3\r\n\r\nabc");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+        assert!(answer.contains("retry-after: 10"), "{answer}");
+        assert!(answer.contains(expected), "{answer}");
+    }
+    serve.abort();
+}

@@ -1,0 +1,178 @@
+//! Changing one container, with its intent on disk first: what the broker's verbs and the node's own preparation share.
+
+use std::sync::Arc;
+
+use data_encoding::HEXLOWER;
+use shop_plan::{NetworkName, names::label};
+use shop_proto::StoreId;
+
+use super::{
+    context::{Node, Store, now_unix_ms},
+    docker::{ContainerSpec, Created, Engine, EngineError, Observed, Removed, Started},
+    paths::Paths,
+    render::RenderError,
+    state::{
+        ChangeError, Intent, StoreRecord,
+        files::{self, FileError},
+    },
+    tasks::{Unfinished, blocking},
+};
+
+/// Why a container or network could not be changed.
+#[derive(Debug, thiserror::Error)]
+pub enum ReplicaError {
+    /// The plan.
+    #[error(transparent)]
+    Render(#[from] RenderError),
+    /// The engine.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The record.
+    #[error(transparent)]
+    Change(#[from] ChangeError),
+    /// The disk.
+    #[error("the node's disk could not be written")]
+    File(#[from] FileError),
+    /// The process is ending.
+    #[error(transparent)]
+    Unfinished(#[from] Unfinished),
+    /// The store is being retired, or another change of the container never ended.
+    #[error("the container is not to be changed now")]
+    Closed,
+}
+
+/// Creates a container, or adopts what a crash left. The intent is on disk before the engine is asked.
+///
+/// # Errors
+/// See [`ReplicaError`].
+pub async fn create(
+    node: &Node,
+    store: &Store,
+    mut spec: ContainerSpec,
+) -> Result<Created, ReplicaError> {
+    let gate = store.gate(&spec.name);
+    let _turn = gate.acquire().await.map_err(|_| ReplicaError::Closed)?;
+    let intent = Intent {
+        name: spec.name.clone(),
+        nonce: nonce(),
+    };
+    spec.labels
+        .insert(label::INTENT.to_owned(), intent.nonce.clone());
+    let file = node.paths.intents().join(&spec.name);
+    let paths = Arc::new(node.paths.clone());
+    blocking(&paths, {
+        let file = file.clone();
+        move |_| files::keep(&file, &intent)
+    })
+    .await??;
+    let outcome = node.engine.create(&spec).await;
+    // After a deadline the engine may still be at it: the intent stays until somebody has looked.
+    if !matches!(outcome, Err(EngineError::Deadline { .. })) {
+        blocking(&paths, move |_| files::remove(&file)).await??;
+    }
+    Ok(outcome?)
+}
+
+/// Starts a container.
+///
+/// # Errors
+/// See [`ReplicaError`].
+pub async fn start(
+    node: &Node,
+    store: &Store,
+    spec: &ContainerSpec,
+) -> Result<Started, ReplicaError> {
+    let gate = store.gate(&spec.name);
+    let _turn = gate.acquire().await.map_err(|_| ReplicaError::Closed)?;
+    Ok(node.engine.start(spec).await?)
+}
+
+/// Removes a container; a running one only with `force`.
+///
+/// # Errors
+/// See [`ReplicaError`].
+pub async fn remove(
+    node: &Node,
+    store: &Store,
+    name: &str,
+    force: bool,
+) -> Result<Removed, ReplicaError> {
+    let gate = store.gate(name);
+    let _turn = gate.acquire().await.map_err(|_| ReplicaError::Closed)?;
+    Ok(node.engine.remove(name, force).await?)
+}
+
+/// Makes sure that a store's networks are there: ranges on disk first, then bridges, all at once.
+///
+/// # Errors
+/// See [`ReplicaError`].
+pub async fn networks(
+    node: &Node,
+    store: &StoreId,
+    wanted: &[NetworkName],
+) -> Result<Arc<StoreRecord>, ReplicaError> {
+    let record = ranges(node, store, wanted).await?;
+    let place = node.place(&record);
+    let specs = wanted
+        .iter()
+        .map(|network| place.network(*network))
+        .collect::<Result<Vec<_>, _>>()?;
+    futures::future::try_join_all(specs.iter().map(|spec| node.engine.ensure_network(spec)))
+        .await?;
+    Ok(record)
+}
+
+async fn ranges(
+    node: &Node,
+    store: &StoreId,
+    wanted: &[NetworkName],
+) -> Result<Arc<StoreRecord>, ReplicaError> {
+    let record = node.state.store(store).ok_or(ChangeError::Unknown)?;
+    if wanted
+        .iter()
+        .all(|network| record.subnets.contains_key(network))
+    {
+        return Ok(record);
+    }
+    let routes = node.host_routes();
+    let (id, wanted) = (store.clone(), wanted.to_vec());
+    let record = blocking(&node.state, move |state| {
+        for network in wanted {
+            state.subnet(&id, network, &routes, now_unix_ms())?;
+        }
+        state.store(&id).ok_or(ChangeError::Unknown)
+    })
+    .await??;
+    // The firewall lets the edge reach web ports by bridge name; nothing else depends on a new range.
+    node.routing.notify_one();
+    Ok(record)
+}
+
+/// After a crash: intents whose container exists with their nonce are adopted, the others are dropped. Nothing is removed.
+///
+/// # Errors
+/// When the engine or the disk fails.
+pub async fn settle_intents(engine: &Engine, paths: &Paths) -> Result<(), ReplicaError> {
+    let shared = Arc::new(paths.clone());
+    let open = blocking(&shared, |paths| {
+        files::names(&paths.intents())?
+            .into_iter()
+            .map(|name| files::kept::<Intent>(&paths.intents().join(name)))
+            .collect::<Result<Vec<_>, FileError>>()
+    })
+    .await??;
+    for intent in open.into_iter().flatten() {
+        let found: Option<Observed> = engine.inspect(&intent.name).await?;
+        let ours = found.is_some_and(|it| it.label(label::INTENT) == Some(&intent.nonce));
+        tracing::info!(container = %intent.name, adopted = ours, "settled an open intent");
+        blocking(&shared, move |paths| {
+            files::remove(&paths.intents().join(&intent.name))
+        })
+        .await??;
+    }
+    Ok(())
+}
+
+fn nonce() -> String {
+    HEXLOWER.encode(&rand::random::<[u8; 16]>())
+}
