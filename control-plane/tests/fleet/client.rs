@@ -25,7 +25,7 @@ use tonic::{
     transport::{Channel, Endpoint},
 };
 
-use crate::rig::{PATIENCE, Rig};
+use crate::rig::{PATIENCE, Target};
 
 /// A key, and the request for it.
 pub struct Key {
@@ -65,9 +65,9 @@ pub async fn dial(
     TlsConnector::from(config).connect(name, tcp).await
 }
 
-pub fn config(rig: &Rig, credential: Option<(&EnrollResponse, &Key)>) -> Arc<ClientConfig> {
+pub fn config(target: &Target, credential: Option<(&EnrollResponse, &Key)>) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
-    for root in rig.authority.bundle().roots {
+    for root in target.roots.iter().cloned() {
         roots.add(root).unwrap();
     }
     let builder = ClientConfig::builder_with_protocol_versions(&[&rustls::version::TLS13])
@@ -104,39 +104,39 @@ pub async fn channel(
         .await
 }
 
-async fn enrolment(rig: &Rig) -> EnrollmentClient<Channel> {
-    let channel = channel(rig.enrolment, config(rig, None)).await.unwrap();
+async fn enrolment(target: &Target) -> EnrollmentClient<Channel> {
+    let channel = channel(target.enrolment, config(target, None)).await.unwrap();
     EnrollmentClient::new(channel)
 }
 
-pub async fn join(rig: &Rig, token: &str, key: &Key) -> Result<EnrollResponse, Status> {
+pub async fn join(target: &Target, token: &str, key: &Key) -> Result<EnrollResponse, Status> {
     let authority = Authority::JoinToken(JoinToken {
         token: token.to_owned(),
         node_name: "n1".to_owned(),
     });
-    enrol(rig, key, authority).await
+    enrol(target, key, authority).await
 }
 
-pub async fn enrol_store(rig: &Rig, store: &str, key: &Key) -> Result<EnrollResponse, Status> {
+pub async fn enrol_store(target: &Target, store: &str, key: &Key) -> Result<EnrollResponse, Status> {
     let authority = Authority::Vouched(VouchedKey {
         store_id: store.to_owned(),
     });
-    enrol(rig, key, authority).await
+    enrol(target, key, authority).await
 }
 
-async fn enrol(rig: &Rig, key: &Key, authority: Authority) -> Result<EnrollResponse, Status> {
+async fn enrol(target: &Target, key: &Key, authority: Authority) -> Result<EnrollResponse, Status> {
     let request = EnrollRequest {
         protocol: PROTOCOL,
         csr_der: key.csr.clone(),
         sealing_public_key: Vec::new(),
         authority: Some(authority),
     };
-    let answer = enrolment(rig).await.enroll(request).await?;
+    let answer = enrolment(target).await.enroll(request).await?;
     Ok(answer.into_inner())
 }
 
 pub async fn renew(
-    rig: &Rig,
+    target: &Target,
     current: &EnrollResponse,
     new: &Key,
     proof: Vec<u8>,
@@ -147,7 +147,7 @@ pub async fn renew(
         current_leaf_der: current.chain_der[0].clone(),
         proof,
     };
-    let answer = enrolment(rig).await.renew(request).await?;
+    let answer = enrolment(target).await.renew(request).await?;
     Ok(answer.into_inner())
 }
 
@@ -195,11 +195,11 @@ pub fn agent_hello() -> agent::AgentMessage {
 }
 
 pub async fn node_session(
-    rig: &Rig,
+    target: &Target,
     credential: (&EnrollResponse, &Key),
     hello: node::NodeMessage,
 ) -> Result<NodeSession, Status> {
-    let channel = channel(rig.agents, config(rig, Some(credential)))
+    let channel = channel(target.agents, config(target, Some(credential)))
         .await
         .map_err(|error| Status::unavailable(format!("{error:?}")))?;
     let (up, messages) = mpsc::channel(8);
@@ -212,10 +212,10 @@ pub async fn node_session(
 }
 
 pub async fn agent_session(
-    rig: &Rig,
+    target: &Target,
     credential: (&EnrollResponse, &Key),
 ) -> Result<AgentSession, Status> {
-    let channel = channel(rig.agents, config(rig, Some(credential)))
+    let channel = channel(target.agents, config(target, Some(credential)))
         .await
         .map_err(|error| Status::unavailable(format!("{error:?}")))?;
     let (up, messages) = mpsc::channel(8);

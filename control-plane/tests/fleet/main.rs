@@ -1,7 +1,9 @@
-//! Enrolment and sessions over real TLS on loopback: real authority, real listeners, records in memory.
+//! Enrolment and sessions over real TLS on loopback: real authority, real listeners; records in memory, and once the whole process with its
+//! database.
 
 mod client;
 mod enrolment;
 mod memory;
 mod rig;
+mod server;
 mod sessions;

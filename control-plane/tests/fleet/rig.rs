@@ -1,6 +1,6 @@
 //! An enrolment listener and an agents' listener on free ports, with their events in hand.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, ops::Deref, sync::Arc, time::Duration};
 
 use control_plane::{
     fleet::{Fleet, FleetEvent, Gate, Limits, Seen, bind, serve_agents, serve_enrolment},
@@ -10,6 +10,7 @@ use control_plane::{
     },
 };
 use jiff::Timestamp;
+use rustls_pki_types::CertificateDer;
 use shop_proto::{Digest, StoreId, TokenText, TrustDomain};
 use tokio::sync::mpsc;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -19,17 +20,31 @@ use crate::memory::{Memory, Token};
 /// Everything here happens within milliseconds; a machine under load may take longer.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
+/// Where to dial, and whom to trust there.
+pub struct Target {
+    pub enrolment: SocketAddr,
+    pub agents: SocketAddr,
+    pub roots: Vec<CertificateDer<'static>>,
+}
+
 pub struct Rig {
+    pub target: Target,
     pub authority: Arc<Authority>,
     pub records: Arc<Memory>,
     pub deny: DenySet,
     pub fleet: Fleet,
     pub rules: Arc<Enrolment>,
     pub events: mpsc::Receiver<FleetEvent>,
-    pub enrolment: SocketAddr,
-    pub agents: SocketAddr,
     pub closing: CancellationToken,
     _directory: tempfile::TempDir,
+}
+
+impl Deref for Rig {
+    type Target = Target;
+
+    fn deref(&self) -> &Target {
+        &self.target
+    }
 }
 
 impl Drop for Rig {
@@ -82,14 +97,17 @@ impl Rig {
         let (connections, agents) = gate(tls, Some(domain));
         tasks.spawn(serve_agents(fleet.clone(), connections, closing.clone()));
         Self {
+            target: Target {
+                enrolment,
+                agents,
+                roots: authority.bundle().roots,
+            },
             authority,
             records,
             deny,
             fleet,
             rules,
             events,
-            enrolment,
-            agents,
             closing,
             _directory: directory,
         }
