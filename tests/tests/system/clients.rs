@@ -100,7 +100,7 @@ fn grpc_by_reflection_alone() -> anyhow::Result<()> {
         .to_str()
         .context("path is not UTF-8")?
         .to_owned();
-    let script = client("grpc_reflection.py");
+    let script = client("by_reflection.py");
     let args = [script.as_str(), "127.0.0.1:7440", &pem, "by-reflection"];
     let said = process::run_with_input(&python(), &args, Some(&token.secret), LIMIT)?.ok()?;
     assert!(said.contains("created, watched and deleted"), "{said}");
@@ -115,7 +115,7 @@ fn rest_by_a_generated_client() -> anyhow::Result<()> {
     let answer = http::curl(&[&format!("{}/api/openapi.json", door.base)])?;
     assert_eq!(answer.status, 200);
     std::fs::write(&document, answer.body)?;
-    let script = client("rest_openapi.py");
+    let script = client("by_openapi.py");
     let paths = [
         document.to_string_lossy().into_owned(),
         work.path().to_string_lossy().into_owned(),

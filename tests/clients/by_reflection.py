@@ -1,7 +1,7 @@
 """Creates, watches and deletes a store over gRPC, knowing only what reflection says.
 
 An independent client: no file of this repository is read, no generated code is used.
-Usage: grpc_reflection.py ADDRESS ROOT.pem STORE   (the token is read from standard input)
+Usage: by_reflection.py ADDRESS ROOT.pem STORE   (the token is read from standard input)
 """
 
 import sys
@@ -27,20 +27,20 @@ class Admin:
         self.channel = channel
         self.metadata = [("authorization", f"Bearer {token}")]
 
-    def _parts(self, name, fields):
-        method = self.service.methods_by_name[name]
-        request = json_format.ParseDict(fields, GetMessageClass(method.input_type)())
-        answer = GetMessageClass(method.output_type)
-        path = f"/{SERVICE}/{name}"
+    def _parts(self, method, fields):
+        found = self.service.methods_by_name[method]
+        request = json_format.ParseDict(fields, GetMessageClass(found.input_type)())
+        answer = GetMessageClass(found.output_type)
+        path = f"/{SERVICE}/{method}"
         return path, request, answer
 
-    def call(self, name, timeout=30, **fields):
-        path, request, answer = self._parts(name, fields)
+    def call(self, method, /, timeout=30, **fields):
+        path, request, answer = self._parts(method, fields)
         stub = self.channel.unary_unary(path, type(request).SerializeToString, answer.FromString)
         return stub(request, metadata=self.metadata, timeout=timeout)
 
-    def stream(self, name, timeout=600, **fields):
-        path, request, answer = self._parts(name, fields)
+    def stream(self, method, /, timeout=600, **fields):
+        path, request, answer = self._parts(method, fields)
         stub = self.channel.unary_stream(path, type(request).SerializeToString, answer.FromString)
         return stub(request, metadata=self.metadata, timeout=timeout)
 
