@@ -105,7 +105,9 @@ pub async fn channel(
 }
 
 async fn enrolment(target: &Target) -> EnrollmentClient<Channel> {
-    let channel = channel(target.enrolment, config(target, None)).await.unwrap();
+    let channel = channel(target.enrolment, config(target, None))
+        .await
+        .unwrap();
     EnrollmentClient::new(channel)
 }
 
@@ -117,7 +119,11 @@ pub async fn join(target: &Target, token: &str, key: &Key) -> Result<EnrollRespo
     enrol(target, key, authority).await
 }
 
-pub async fn enrol_store(target: &Target, store: &str, key: &Key) -> Result<EnrollResponse, Status> {
+pub async fn enrol_store(
+    target: &Target,
+    store: &str,
+    key: &Key,
+) -> Result<EnrollResponse, Status> {
     let authority = Authority::Vouched(VouchedKey {
         store_id: store.to_owned(),
     });
@@ -182,11 +188,11 @@ pub fn node_hello(protocol: u32) -> node::NodeMessage {
     }
 }
 
-pub fn agent_hello() -> agent::AgentMessage {
+pub fn agent_hello(generation: u64) -> agent::AgentMessage {
     let hello = agent::Hello {
         protocol: PROTOCOL,
         render_versions: vec![1],
-        generation: 3,
+        generation,
         ..agent::Hello::default()
     };
     agent::AgentMessage {
@@ -214,12 +220,13 @@ pub async fn node_session(
 pub async fn agent_session(
     target: &Target,
     credential: (&EnrollResponse, &Key),
+    generation: u64,
 ) -> Result<AgentSession, Status> {
     let channel = channel(target.agents, config(target, Some(credential)))
         .await
         .map_err(|error| Status::unavailable(format!("{error:?}")))?;
     let (up, messages) = mpsc::channel(8);
-    up.send(agent_hello()).await.unwrap();
+    up.send(agent_hello(generation)).await.unwrap();
     let down = AgentClient::new(channel)
         .session(ReceiverStream::new(messages))
         .await?

@@ -153,7 +153,7 @@ async fn renewal_needs_proof_and_a_lost_answer_does_no_harm() {
         .await
         .unwrap();
     assert_eq!(renewed.identity, current.identity);
-    agent_session(&rig, (&renewed, &second)).await.unwrap();
+    agent_session(&rig, (&renewed, &second), 3).await.unwrap();
 }
 
 #[tokio::test]
@@ -165,7 +165,7 @@ async fn a_superseded_certificate_that_comes_back_locks_the_identity() {
     let renewed = renew(&rig, &current, &second, first.prove(&second.csr))
         .await
         .unwrap();
-    let mut session = agent_session(&rig, (&renewed, &second)).await.unwrap();
+    let mut session = agent_session(&rig, (&renewed, &second), 3).await.unwrap();
     rig.event().await;
 
     let refused = renew(&rig, &current, &clone, first.prove(&clone.csr))

@@ -16,9 +16,7 @@ use jiff::Timestamp;
 use secrecy::ExposeSecret as _;
 use shop_proto::{
     PROTOCOL,
-    wire::node::v1::{
-        self as node, control_message::Message as Down, node_message::Message as Up,
-    },
+    wire::node::v1::{self as node, control_message::Message as Down, node_message::Message as Up},
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -35,12 +33,11 @@ async fn init(data: &Path) {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let arguments = ["control-plane", "init", "--token-file"];
     let token = data.join("token");
-    let cli = Cli::try_parse_from(
-        arguments
-            .map(AsRef::as_ref)
-            .into_iter()
-            .chain([token.as_os_str(), "--data".as_ref(), data.as_os_str()]),
-    );
+    let cli = Cli::try_parse_from(arguments.map(AsRef::as_ref).into_iter().chain([
+        token.as_os_str(),
+        "--data".as_ref(),
+        data.as_os_str(),
+    ]));
     commands::run(cli.unwrap()).await.unwrap();
 }
 
@@ -148,7 +145,9 @@ async fn from_init_to_a_certified_shop_agent() {
     .await;
     let agent = enrol_store(&target, &store, &agent_key).await.unwrap();
     assert_eq!(agent.store_id, store);
-    let mut agent = agent_session(&target, (&agent, &agent_key)).await.unwrap();
+    let mut agent = agent_session(&target, (&agent, &agent_key), 0)
+        .await
+        .unwrap();
     let desired = agent.order().await.unwrap().unwrap();
     let Some(shop_proto::wire::agent::v1::control_message::Message::Desired(desired)) =
         desired.message
@@ -159,8 +158,14 @@ async fn from_init_to_a_certified_shop_agent() {
 
     assert!(probe(&server, "/readyz").await.starts_with("HTTP/1.1 200"));
     let metrics = probe(&server, "/metrics").await;
-    assert!(metrics.contains("shopfleet_sessions{kind=\"node\"} 1"), "{metrics}");
-    assert!(metrics.contains("shopfleet_sessions{kind=\"shop_agent\"} 1"), "{metrics}");
+    assert!(
+        metrics.contains("shopfleet_sessions{kind=\"node\"} 1"),
+        "{metrics}"
+    );
+    assert!(
+        metrics.contains("shopfleet_sessions{kind=\"shop_agent\"} 1"),
+        "{metrics}"
+    );
 
     tokio::time::timeout(PATIENCE, server.stop()).await.unwrap();
     let goodbye = order(&mut session, |order| matches!(order, Down::Reconnect(_))).await;
@@ -180,7 +185,9 @@ async fn init_again_changes_nothing_and_certificates_outlive_a_restart() {
         .await
         .unwrap();
     let key = Key::new();
-    let node = join(&target, token.token.expose_secret(), &key).await.unwrap();
+    let node = join(&target, token.token.expose_secret(), &key)
+        .await
+        .unwrap();
     let pin = server.root_pin();
     server.stop().await;
 
@@ -203,7 +210,9 @@ async fn init_again_changes_nothing_and_certificates_outlive_a_restart() {
 }
 
 async fn probe(server: &Server, path: &str) -> String {
-    let mut stream = TcpStream::connect(server.addresses().metrics).await.unwrap();
+    let mut stream = TcpStream::connect(server.addresses().metrics)
+        .await
+        .unwrap();
     let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();

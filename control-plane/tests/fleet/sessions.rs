@@ -119,7 +119,10 @@ async fn each_identity_reaches_its_own_service_only() {
     let mut rig = Rig::start();
     let (node, node_key) = joined(&rig).await;
     let (store, store_key) = enrolled(&rig).await;
-    let wrong = agent_session(&rig, (&node, &node_key)).await.err().unwrap();
+    let wrong = agent_session(&rig, (&node, &node_key), 3)
+        .await
+        .err()
+        .unwrap();
     assert_eq!(wrong.code(), Code::PermissionDenied);
     let wrong = node_session(&rig, (&store, &store_key), node_hello(PROTOCOL))
         .await
@@ -127,12 +130,12 @@ async fn each_identity_reaches_its_own_service_only() {
         .unwrap();
     assert_eq!(wrong.code(), Code::PermissionDenied);
     assert!(rig.events.try_recv().is_err(), "neither came to be");
-    let mut right = agent_session(&rig, (&store, &store_key)).await.unwrap();
+    let mut right = agent_session(&rig, (&store, &store_key), 3).await.unwrap();
     assert!(matches!(rig.event().await, FleetEvent::AgentUp { .. }));
     let held: Vec<u64> = rig.fleet.connected().stores.into_values().collect();
     assert_eq!(held, [3]);
     // A second Hello is not a way to become somebody else.
-    right.up.send(agent_hello()).await.unwrap();
+    right.up.send(agent_hello(3)).await.unwrap();
     assert_eq!(
         right.order().await.unwrap_err().code(),
         Code::InvalidArgument
@@ -145,7 +148,7 @@ async fn no_certificate_no_call() {
     let anonymous = match channel(rig.agents, config(&rig, None)).await {
         // In TLS 1.3 the client learns of the refusal with the first answer.
         Ok(channel) => AgentClient::new(channel)
-            .session(tokio_stream::iter([agent_hello()]).chain(tokio_stream::pending()))
+            .session(tokio_stream::iter([agent_hello(3)]).chain(tokio_stream::pending()))
             .await
             .is_err(),
         Err(_) => true,
@@ -195,16 +198,16 @@ async fn the_newest_session_wins_and_no_down_is_told_in_between() {
 async fn a_session_on_the_renewed_leaf_retires_the_old_one() {
     let mut rig = Rig::start();
     let (current, first) = enrolled(&rig).await;
-    let mut before = agent_session(&rig, (&current, &first)).await.unwrap();
+    let mut before = agent_session(&rig, (&current, &first), 3).await.unwrap();
     rig.event().await;
     let second = Key::new();
     let renewed = renew(&rig, &current, &second, first.prove(&second.csr))
         .await
         .unwrap();
-    let mut after = agent_session(&rig, (&renewed, &second)).await.unwrap();
+    let mut after = agent_session(&rig, (&renewed, &second), 3).await.unwrap();
     rig.event().await;
     assert_eq!(before.order().await.unwrap_err().code(), Code::Aborted);
-    let mut late = agent_session(&rig, (&current, &first)).await.unwrap();
+    let mut late = agent_session(&rig, (&current, &first), 3).await.unwrap();
     let refused = late.order().await.unwrap_err();
     assert_eq!(refused.code(), Code::PermissionDenied);
     // And the refused one has taken nothing over.
