@@ -129,11 +129,12 @@ impl Tx {
                 ],
             )
             .await?;
-        if changed == 1 {
-            Ok(())
-        } else {
-            Err(DbError::Stale { what: "node" })
+        if changed != 1 {
+            return Err(DbError::Stale { what: "node" });
         }
+        // Whoever waits for room looks again.
+        self.next_change().await?;
+        Ok(())
     }
 
     /// A node that was not removed.

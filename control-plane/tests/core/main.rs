@@ -1,0 +1,20 @@
+//! The control plane's core on real databases: every test runs on SQLite, and on PostgreSQL when `SHOPFLEET_TEST_POSTGRES` names one.
+
+mod access;
+mod harness;
+mod life;
+mod records;
+mod refusals;
+
+/// One test on every database there is.
+macro_rules! on_every_database {
+    ($($name:ident),* $(,)?) => { $(
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn $name() {
+            for url in crate::harness::databases() {
+                body::$name(url.as_deref()).await;
+            }
+        }
+    )* };
+}
+pub(crate) use on_every_database;
