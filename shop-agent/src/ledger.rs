@@ -11,6 +11,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 use shop_proto::{Digest, Generation, ServiceName, Slot, Spec};
+use shop_seal::RosterMark;
 
 use crate::durable;
 
@@ -81,8 +82,8 @@ pub struct Entries {
     pub restart_seq: u64,
     /// Slot that serves or will serve.
     pub slot: Option<Slot>,
-    /// Version of the newest roster seen: an older one is refused.
-    pub roster_version: u64,
+    /// The newest roster seen: an older or another one of that version is refused.
+    pub roster: Option<RosterMark>,
     /// Plans that were tried and taken back.
     pub held_back: BTreeSet<Digest>,
     /// Sealed requests that were answered.

@@ -7,6 +7,8 @@ use shop_proto::{Digest, ServiceName};
 
 use super::{
     deliver::{DeliveryError, Mailbox, Parcel},
+    probe::Probes,
+    sealed::Envelope,
     steps::{Step, Target},
     vault::{Vault, VaultError},
     world::Problem,
@@ -22,13 +24,17 @@ pub type SharedVault = Arc<Mutex<Vault>>;
 /// What steps are carried out with.
 pub struct Tools<E> {
     /// Containers.
-    pub engine: E,
+    pub engine: Arc<E>,
     /// Secrets.
     pub vault: SharedVault,
     /// What must survive.
     pub ledger: SharedLedger,
     /// Where secrets are handed over.
     pub mailbox: Mailbox,
+    /// Readiness.
+    pub probes: Arc<dyn Probes>,
+    /// What leaves sealed.
+    pub envelope: Arc<Envelope<E>>,
 }
 
 /// A plan and its digest.

@@ -143,14 +143,25 @@ fn start(
         .unwrap_or_default();
     let trust = Trust::new(introduction.root_pins.iter().copied(), known_roots)?;
     let vault: act::SharedVault = Arc::new(std::sync::Mutex::new(vault));
+    let engine = Arc::new(BrokerEngine::new(&args.broker));
+    let envelope = Arc::new(sealed::Envelope {
+        store: introduction.store.clone(),
+        root_pin: introduction.operator_root_pin,
+        ledger: ledger.clone(),
+        vault: vault.clone(),
+        engine: engine.clone(),
+        roster: std::sync::Mutex::default(),
+    });
     let tools = Arc::new(act::Tools {
-        engine: BrokerEngine::new(&args.broker),
+        engine: engine.clone(),
         vault: vault.clone(),
         ledger: ledger.clone(),
         mailbox: deliver::Mailbox {
             root: args.secrets.clone(),
             boot_id: introduction.host_boot_id.clone(),
         },
+        probes: Arc::new(probe::NetworkProbes),
+        envelope: envelope.clone(),
     });
     let (commands, command_queue) = mpsc::channel(8);
     let (notices, notice_queue) = mpsc::channel(64);
@@ -169,7 +180,7 @@ fn start(
         commands,
         reports: report_view,
         notices: Mutex::new(notice_queue),
-        sealed: Arc::new(sealed::Sealed::default()),
+        envelope: envelope.clone(),
         boot_id: introduction.host_boot_id,
         receipt: introduction.receipt,
     };
@@ -179,8 +190,14 @@ fn start(
         notices,
     };
     let reconciler = reconcile::Reconciler::new(introduction.store, tools, wires);
+    let session_cancel = cancel.clone();
     let mut tasks = JoinSet::new();
     tasks.spawn(reconciler.run(cancel.clone()));
-    tasks.spawn(session.run(cancel.clone()));
+    tasks.spawn(async move {
+        if let Some((document, signature)) = introduction.roster {
+            envelope.believe(&document, &signature).await;
+        }
+        session.run(session_cancel).await;
+    });
     Ok(tasks)
 }

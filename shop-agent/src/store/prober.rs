@@ -1,6 +1,6 @@
 //! Keeps asking: often while something starts, seldom while all is well. Answers are sent when they change.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use shop_proto::ReplicaKey;
 use tokio::{
@@ -10,7 +10,7 @@ use tokio::{
 };
 
 use super::{
-    probe::{NotReady, Question, ask},
+    probe::{NotReady, Probes, Question},
     steps::Health,
 };
 
@@ -57,13 +57,15 @@ pub struct Prober {
     tasks: JoinSet<()>,
     asking: BTreeMap<Ask, AbortHandle>,
     answers: mpsc::Sender<Answer>,
+    probes: Arc<dyn Probes>,
 }
 
 impl Prober {
-    /// Sends answers there.
+    /// Asks through `probes` and sends answers there.
     #[must_use]
-    pub fn new(answers: mpsc::Sender<Answer>) -> Self {
+    pub fn new(probes: Arc<dyn Probes>, answers: mpsc::Sender<Answer>) -> Self {
         Self {
+            probes,
             tasks: JoinSet::new(),
             asking: BTreeMap::new(),
             answers,
@@ -86,20 +88,28 @@ impl Prober {
                 continue;
             }
             if let Some(question) = question(ask) {
-                let task =
-                    self.tasks
-                        .spawn(keep_asking(ask.clone(), question, self.answers.clone()));
+                let task = self.tasks.spawn(keep_asking(
+                    self.probes.clone(),
+                    ask.clone(),
+                    question,
+                    self.answers.clone(),
+                ));
                 self.asking.insert(ask.clone(), task);
             }
         }
     }
 }
 
-async fn keep_asking(subject: Ask, question: Question, answers: mpsc::Sender<Answer>) {
+async fn keep_asking(
+    probes: Arc<dyn Probes>,
+    subject: Ask,
+    question: Question,
+    answers: mpsc::Sender<Answer>,
+) {
     let began = Instant::now();
     let mut rhythm = Rhythm::default();
     loop {
-        let verdict = ask(&question).await;
+        let verdict = probes.ask(&question).await;
         if rhythm.note(verdict.is_ok()) {
             let answer = Answer {
                 ask: subject.clone(),

@@ -19,11 +19,12 @@ use super::{
     prober::{Answer, Ask, Prober},
     questions,
     report::{Complaints, Progress, Report, describe},
+    sealed::SealedTo,
     steps::{Goal, Input, Step, Steps, Target, steps},
     world::{Problem, World},
 };
 use crate::{
-    engine::{EngineError, Listing, Serve, StoreEngine},
+    engine::{EngineError, Exit, Listing, LogSource, Serve, StoreEngine, TaskRun},
     ledger::{Accepted, Entries},
     uplink::Backoff,
 };
@@ -78,9 +79,17 @@ pub struct Wires {
     pub notices: mpsc::Sender<Notice>,
 }
 
+/// What a running task of ours is about, should it die.
+enum Work {
+    List,
+    Step(Target),
+    LastWords,
+}
+
 enum Happened {
     Listed(u64, Result<Listing, EngineError>),
     Acted(Box<Step>, Outcome),
+    LastWords(Target, Option<SealedTo>),
 }
 
 /// One store's reconciler.
@@ -92,7 +101,7 @@ pub struct Reconciler<E> {
     order: Option<Order>,
     entries: Entries,
     acting: JoinSet<Happened>,
-    working_on: BTreeMap<Id, Option<Target>>,
+    working_on: BTreeMap<Id, Work>,
     prober: Prober,
     answers: mpsc::Receiver<Answer>,
     complaints: Complaints,
@@ -113,14 +122,13 @@ impl<E: StoreEngine> Reconciler<E> {
         let now = Instant::now();
         let mut reconciler = Self {
             store,
-            tools,
             wires,
             world: World::default(),
             order: None,
             entries,
             acting: JoinSet::new(),
             working_on: BTreeMap::new(),
-            prober: Prober::new(sender),
+            prober: Prober::new(tools.probes.clone(), sender),
             answers,
             complaints: Complaints::default(),
             progress: Progress::default(),
@@ -130,6 +138,7 @@ impl<E: StoreEngine> Reconciler<E> {
             list_due: now,
             listing: false,
             refused: None,
+            tools,
         };
         if let Some(accepted) = reconciler.entries.accepted.clone() {
             match Order::render(&reconciler.store, accepted) {
@@ -254,7 +263,7 @@ impl<E: StoreEngine> Reconciler<E> {
             let outcome = act(&tools, &rendered, step.clone()).await;
             Happened::Acted(Box::new(step), outcome)
         });
-        self.working_on.insert(task.id(), Some(target));
+        self.working_on.insert(task.id(), Work::Step(target));
     }
 
     fn list(&mut self, now: Instant) {
@@ -264,7 +273,7 @@ impl<E: StoreEngine> Reconciler<E> {
         let task = self
             .acting
             .spawn(async move { Happened::Listed(epoch, tools.engine.list().await) });
-        self.working_on.insert(task.id(), None);
+        self.working_on.insert(task.id(), Work::List);
     }
 
     fn hinted(&mut self) {
@@ -351,13 +360,21 @@ impl<E: StoreEngine> Reconciler<E> {
                 self.world.busy.remove(&step.target());
                 self.acted(*step, outcome, now);
             }
+            Ok((id, Happened::LastWords(target, words))) => {
+                self.working_on.remove(&id);
+                match words {
+                    Some(words) => self.world.last_words.insert(target, words),
+                    None => self.world.last_words.remove(&target),
+                };
+            }
             Err(error) => match self.working_on.remove(&error.id()) {
-                Some(Some(target)) => {
+                Some(Work::Step(target)) => {
                     self.world.busy.remove(&target);
                     self.world
                         .failed(target, Failure::Internal.problem(), now, rand::random());
                 }
-                _ => self.listing = false,
+                Some(Work::List) => self.listing = false,
+                Some(Work::LastWords) | None => {}
             },
         }
         // Tasks and restarts write it.
@@ -381,12 +398,10 @@ impl<E: StoreEngine> Reconciler<E> {
                         "{} ended by itself (exit code {}{how}); starting it again",
                         ended.key, ended.exit.code
                     );
-                    self.event(
-                        "service_restarted",
-                        "warning",
-                        message,
-                        Some(ended.key.service),
-                    );
+                    let service = Some(ended.key.service.clone());
+                    self.event("service_restarted", "warning", message, service);
+                    let target = Target::Replica(ended.key.clone());
+                    self.overhear(target, LogSource::Replica(ended.key));
                 }
             }
             Err(error) => {
@@ -414,6 +429,10 @@ impl<E: StoreEngine> Reconciler<E> {
                 self.world.records.remove(&target);
             }
             Outcome::TaskEnded(exit) => {
+                if let Step::RunTask(run) = step {
+                    let TaskRun { task, run, .. } = run;
+                    self.overhear(target.clone(), LogSource::Task { task, run });
+                }
                 let message = format!("{} ended with exit code {}", name(&target), exit.code);
                 self.event("task_failed", "error", message.clone(), None);
                 let problem = Problem {
@@ -423,12 +442,25 @@ impl<E: StoreEngine> Reconciler<E> {
                         "task_failed"
                     },
                     message,
-                    exit: None,
+                    exit: Some(Exit {
+                        code: exit.code,
+                        oom_killed: exit.oom_killed,
+                        at_unix_ms: Timestamp::now().as_millisecond(),
+                    }),
                 };
                 self.world.failed(target, problem, now, rand::random());
             }
             Outcome::Done => self.done(step),
         }
+    }
+
+    /// Fetches what something said before it failed, sealed for those who may read it.
+    fn overhear(&mut self, target: Target, source: LogSource) {
+        let tools = self.tools.clone();
+        let task = self.acting.spawn(async move {
+            Happened::LastWords(target, tools.envelope.last_words(&source).await)
+        });
+        self.working_on.insert(task.id(), Work::LastWords);
     }
 
     fn done(&mut self, step: Step) {
@@ -575,3 +607,6 @@ async fn watch_hints<E: StoreEngine>(tools: Arc<Tools<E>>, hint: Arc<Notify>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,6 +8,7 @@ use shop_proto::{Digest, Generation, ReplicaKey, ServiceName, Slot};
 use super::{
     order::Order,
     probe::NotReady,
+    sealed::SealedTo,
     steps::{Goal, Health, Input, Replica, Target, serve},
     world::{Problem, World},
 };
@@ -43,6 +44,8 @@ pub struct ReplicaReport {
     pub exit: Option<Exit>,
     /// How often it was started again.
     pub restarts: u32,
+    /// What it said last before it failed.
+    pub last_words: Option<SealedTo>,
 }
 
 /// One line of a progress display.
@@ -169,9 +172,15 @@ pub fn describe(
     now_unix_ms: i64,
 ) -> Report {
     let goal = input.goal();
+    let tasks = input
+        .plan
+        .tasks
+        .iter()
+        .filter_map(|plan| task(world, &plan.name));
     let replicas: Vec<ReplicaReport> = input
         .wanted()
         .map(|(_, key)| replica(input, world, key, goal))
+        .chain(tasks)
         .collect();
     let (reason, message) = trouble(input, world, complaints, goal);
     Report {
@@ -243,9 +252,31 @@ fn replica(input: &Input<'_>, world: &World, key: ReplicaKey, goal: Goal) -> Rep
         reason: problem.map_or("", |problem| problem.reason),
         exit: problem.and_then(|problem| problem.exit.clone()),
         restarts: record.map_or(0, super::supervise::Record::restarts),
+        last_words: problem.and(world.last_words.get(&target).cloned()),
         phase,
         key,
     }
+}
+
+/// A task that failed is told like a container; one that did not is a step only.
+fn task(world: &World, name: &ServiceName) -> Option<ReplicaReport> {
+    let target = Target::Task(name.clone());
+    let problem = world.problems.get(&target)?;
+    Some(ReplicaReport {
+        key: ReplicaKey {
+            service: name.clone(),
+            slot: Slot::Fixed,
+            replica: 0,
+        },
+        phase: "exited",
+        reason: problem.reason,
+        exit: problem.exit.clone(),
+        restarts: world
+            .records
+            .get(&target)
+            .map_or(0, super::supervise::Record::restarts),
+        last_words: world.last_words.get(&target).cloned(),
+    })
 }
 
 /// The first thing that is wrong, in start order: what comes later is often its consequence.

@@ -18,10 +18,11 @@ use super::{
     credentials::Certified,
     reconcile::{Command, Notice},
     report::Report,
-    sealed::Sealed,
+    sealed::Envelope,
     wire,
 };
 use crate::{
+    engine::StoreEngine,
     identity::Credential,
     ledger::SharedLedger,
     uplink::{Address, Ended, channel, keep},
@@ -35,7 +36,7 @@ const SEND: Duration = Duration::from_secs(10);
 const RENEW_AGAIN: Duration = Duration::from_secs(60);
 
 /// What a session needs.
-pub struct Session {
+pub struct Session<E> {
     /// Our certificate.
     pub certified: Certified,
     /// Where agents are answered.
@@ -49,14 +50,14 @@ pub struct Session {
     /// From the reconciler. One session at a time.
     pub notices: Mutex<mpsc::Receiver<Notice>>,
     /// Answers sealed requests.
-    pub sealed: Arc<Sealed>,
+    pub envelope: Arc<Envelope<E>>,
     /// The host's boot id.
     pub boot_id: String,
     /// The node's signature over our keys.
     pub receipt: Vec<u8>,
 }
 
-impl Session {
+impl<E: StoreEngine> Session<E> {
     /// Keeps a session going until cancelled.
     pub async fn run(self, cancel: CancellationToken) {
         keep("control-plane", cancel, || async {
@@ -102,6 +103,7 @@ impl Session {
         reports.mark_changed();
         let mut notices = self.notices.lock().await;
         let mut sent_at = None;
+        let mut escrowed = 0;
         let mut renew_at = Instant::now() + credential.renew_in(Timestamp::now(), rand::random());
         loop {
             let report_due = sent_at.map_or_else(Instant::now, |at: Instant| at + COALESCE);
@@ -119,6 +121,7 @@ impl Session {
                     let message = wire::report(&reports.borrow_and_update());
                     say(&outbound, message).await?;
                     sent_at = Some(Instant::now());
+                    self.escrow(&mut escrowed, &outbound).await?;
                 }
                 Some(notice) = notices.recv() => say(&outbound, wire::notice(notice)).await?,
                 () = tokio::time::sleep_until(renew_at) => match self.certified.renewed(&credential).await {
@@ -133,6 +136,23 @@ impl Session {
         }
     }
 
+    /// The vault changes when the store does, so this follows reports.
+    async fn escrow(
+        &self,
+        escrowed: &mut u64,
+        outbound: &mpsc::Sender<api::AgentMessage>,
+    ) -> anyhow::Result<()> {
+        let version = super::act::locked(&self.certified.vault).content().version;
+        if version == *escrowed {
+            return Ok(());
+        }
+        if let Some((version, sealed)) = self.envelope.escrow() {
+            say(outbound, wire::escrow(version, sealed)).await?;
+            *escrowed = version;
+        }
+        Ok(())
+    }
+
     async fn heard(
         &self,
         message: control_message::Message,
@@ -142,17 +162,14 @@ impl Session {
         match message {
             Message::Desired(desired) => self.desired(desired, outbound).await?,
             Message::SealedRequest(request) => {
-                let result = self.sealed.answer(request).await;
-                say(
-                    outbound,
-                    wire::message(agent_message::Message::SealedResult(result)),
-                )
-                .await?;
+                let asked = wire::asked(request);
+                let answer = self.envelope.answer(&asked).await;
+                say(outbound, wire::sealed_result(asked.operation_id, answer)).await?;
             }
             Message::Roster(roster) => {
-                self.sealed
-                    .roster(&roster.document, &roster.signature)
-                    .await
+                self.envelope
+                    .believe(&roster.document, &roster.signature)
+                    .await;
             }
             Message::Throttle(throttle) => {
                 return Ok(Some(Ended::come_back(Duration::from_millis(

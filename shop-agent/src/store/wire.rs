@@ -5,10 +5,13 @@ use shop_proto::{
     wire::{WireError, agent::v1 as api, common::v1 as common, required},
 };
 
+use shop_seal::{SEAL_FORMAT, Sealed};
+
 use super::{
     order::Refusal,
     reconcile::{Event, Notice},
     report::{ReplicaReport, Report, State, StepReport, StepState},
+    sealed::{Asked, SealedTo},
 };
 use crate::ledger::{Accepted, Entries};
 
@@ -98,6 +101,57 @@ pub fn message(message: api::agent_message::Message) -> api::AgentMessage {
     }
 }
 
+/// A sealed request, as it came.
+pub fn asked(request: api::SealedRequest) -> Asked {
+    let api::SealedRequest {
+        operation_id,
+        kind,
+        subject,
+        one_time_public_key,
+        expires_unix_ms,
+        signer_key_id,
+        signature,
+    } = request;
+    Asked {
+        operation_id,
+        kind,
+        subject,
+        one_time_public_key,
+        expires_unix_ms,
+        signer_key_id,
+        signature,
+    }
+}
+
+/// Its answer.
+pub fn sealed_result(
+    operation_id: String,
+    answer: Result<Sealed, &'static str>,
+) -> api::AgentMessage {
+    let (code, enc, ciphertext) = match answer {
+        Ok(sealed) => ("ok", sealed.enc, sealed.ciphertext),
+        Err(code) => (code, Vec::new(), Vec::new()),
+    };
+    message(api::agent_message::Message::SealedResult(
+        api::SealedResult {
+            operation_id,
+            code: code.to_owned(),
+            enc,
+            ciphertext,
+        },
+    ))
+}
+
+/// The vault, sealed.
+pub fn escrow(vault_version: u64, escrow: SealedTo) -> api::AgentMessage {
+    message(api::agent_message::Message::Escrow(api::Escrow {
+        vault_version,
+        recipient_key_id: escrow.recipient.as_str().to_owned(),
+        enc: escrow.sealed.enc,
+        ciphertext: escrow.sealed.ciphertext,
+    }))
+}
+
 fn event(event: Event) -> api::AgentMessage {
     message(api::agent_message::Message::Event(common::Event {
         code: event.code.to_owned(),
@@ -132,7 +186,16 @@ fn replica(replica: &ReplicaReport) -> common::ReplicaStatus {
         oom_killed: exit.is_some_and(|exit| exit.oom_killed),
         restarts: replica.restarts,
         since_unix_ms: exit.map_or(0, |exit| exit.at_unix_ms),
-        last_log: None,
+        last_log: replica.last_words.as_ref().map(sealed_text),
+    }
+}
+
+fn sealed_text(text: &SealedTo) -> common::SealedText {
+    common::SealedText {
+        format: SEAL_FORMAT,
+        recipient_key_id: text.recipient.as_str().to_owned(),
+        enc: text.sealed.enc.clone(),
+        ciphertext: text.sealed.ciphertext.clone(),
     }
 }
 

@@ -6,6 +6,7 @@ use shop_proto::{Digest, ReplicaKey, ServiceName};
 use tokio::time::Instant;
 
 use super::{
+    sealed::SealedTo,
     steps::{Goal, Health, Replica, Target},
     supervise::Record,
 };
@@ -24,6 +25,8 @@ pub struct World {
     pub holds: BTreeMap<Target, Instant>,
     /// What went wrong last, and is not right yet.
     pub problems: BTreeMap<Target, Problem>,
+    /// What failed containers and tasks said last.
+    pub last_words: BTreeMap<Target, SealedTo>,
     /// Consumers that have their secrets.
     pub delivered: BTreeSet<ServiceName>,
     /// What is being worked on.

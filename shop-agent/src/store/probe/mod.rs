@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use async_trait::async_trait;
 use secrecy::SecretString;
 use shop_plan::Probe;
 use tokio::{
@@ -69,6 +70,23 @@ pub enum NotReady {
 impl From<io::Error> for NotReady {
     fn from(error: io::Error) -> Self {
         Self::Connection(error.kind())
+    }
+}
+
+/// Whoever can ask: the network, or a test.
+#[async_trait]
+pub trait Probes: Send + Sync + 'static {
+    /// Asks once.
+    async fn ask(&self, question: &Question) -> Result<(), NotReady>;
+}
+
+/// Asks over the store's networks.
+pub struct NetworkProbes;
+
+#[async_trait]
+impl Probes for NetworkProbes {
+    async fn ask(&self, question: &Question) -> Result<(), NotReady> {
+        ask(question).await
     }
 }
 

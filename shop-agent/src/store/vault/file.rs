@@ -101,6 +101,35 @@ pub fn open(bytes: &[u8], store: &StoreId, key: &[u8; 32]) -> Result<Content, Va
     content(&plain)
 }
 
+#[derive(Serialize, Zeroize, ZeroizeOnDrop)]
+struct EscrowContent {
+    format: u32,
+    sealing: String,
+    secrets: Vec<NamedSecret>,
+}
+
+pub fn escrow_content(content: &Content) -> Result<Zeroizing<Vec<u8>>, VaultError> {
+    let escrow = EscrowContent {
+        format: FORMAT,
+        sealing: BASE64.encode(content.sealing.to_secret_bytes().as_slice()),
+        secrets: named(content),
+    };
+    let mut buffer = Zeroizing::new(Vec::with_capacity(PLAIN_TEXT_ROOM));
+    serde_json::to_writer(&mut *buffer, &escrow).map_err(|_| VaultError::Damaged)?;
+    Ok(buffer)
+}
+
+fn named(content: &Content) -> Vec<NamedSecret> {
+    content
+        .secrets
+        .iter()
+        .map(|(name, value)| NamedSecret {
+            name: name.clone(),
+            value: value.expose_secret().to_owned(),
+        })
+        .collect()
+}
+
 fn envelope(bytes: &[u8]) -> Result<Envelope, VaultError> {
     #[derive(Deserialize)]
     struct Head {
@@ -157,14 +186,7 @@ fn plain_text(content: &Content) -> Result<Zeroizing<Vec<u8>>, VaultError> {
             .as_ref()
             .map(|credential| BASE64.encode(&credential.encode())),
         sealing: BASE64.encode(content.sealing.to_secret_bytes().as_slice()),
-        secrets: content
-            .secrets
-            .iter()
-            .map(|(name, value)| NamedSecret {
-                name: name.clone(),
-                value: value.expose_secret().to_owned(),
-            })
-            .collect(),
+        secrets: named(content),
     };
     let mut buffer = Zeroizing::new(Vec::with_capacity(PLAIN_TEXT_ROOM));
     serde_json::to_writer(&mut *buffer, &plain).map_err(|_| VaultError::Damaged)?;

@@ -170,6 +170,14 @@ impl Vault {
         &self.content
     }
 
+    /// What a lost volume would take with it: secrets and the sealing key, not the agent's identity, which a node can vouch for anew.
+    ///
+    /// # Errors
+    /// Never for a vault that could be written.
+    pub fn escrow_content(&self) -> Result<Zeroizing<Vec<u8>>, VaultError> {
+        file::escrow_content(&self.content)
+    }
+
     /// Keeps a new certificate and the key it certifies.
     ///
     /// # Errors
