@@ -23,7 +23,10 @@ macro_rules! folder {
 }
 
 /// One line for each folder; a test compares it with the disk.
-const BUILTIN: &[(&str, &[TemplateFile<'static>])] = &[folder!("refshop": "compose.yaml")];
+const BUILTIN: &[(&str, &[TemplateFile<'static>])] = &[
+    folder!("refshop": "compose.yaml"),
+    folder!("wordpress": "compose.yaml"),
+];
 
 /// Parsed and checked templates.
 #[derive(Debug)]

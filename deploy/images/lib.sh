@@ -3,6 +3,7 @@
 
 # Every image, parents first.
 ALL_IMAGES=(base mariadb redis sphinx caddy php nginx apache refshop-php-fpm refshop-nginx refshop-apache
+    wordpress-php-fpm wordpress-nginx wordpress-apache
     node-agent shop-agent control-plane)
 TAG=1
 declare -A DONE=()
@@ -69,7 +70,8 @@ hash_of_context() {
 }
 
 build_one() {
-    local name=$1 context hash started=$SECONDS log
+    local name=$1 context hash started=$SECONDS log before
+    before=$(docker image inspect --format '{{.Id}}' "$(image_of "$name")" 2>/dev/null || true)
     context=$(mktemp -d)
     log=$(mktemp)
     # shellcheck disable=SC2064 # the names are wanted as they are now
@@ -88,6 +90,9 @@ build_one() {
             die "$name could not be built; the end of its log is above"
         fi
         say "$name: built in $((SECONDS - started)) s"
+        # What the tag named before goes, unless a container still runs from it.
+        [[ -z $before || $before == "$(docker image inspect --format '{{.Id}}' "$(image_of "$name")")" ]] ||
+            docker image rm "$before" >/dev/null 2>&1 || true
     fi
     rm -rf "$context" "$log"
     trap - EXIT
