@@ -12,30 +12,26 @@ const EVERY: Duration = Duration::from_millis(20);
 /// Generic cell rate: one instant says it all.
 #[derive(Debug)]
 pub struct Pace {
-    /// When the bucket would be empty again.
-    full_at: Instant,
-}
-
-impl Default for Pace {
-    fn default() -> Self {
-        Self {
-            full_at: Instant::now(),
-        }
-    }
+    /// When all that was read so far is paid for.
+    paid_at: Instant,
 }
 
 impl Pace {
-    /// Ready when another message may be read.
-    pub async fn wait(&self) {
-        let tolerance = EVERY * BURST;
-        if let Some(free_at) = self.full_at.checked_sub(tolerance) {
-            tokio::time::sleep_until(free_at).await;
-        }
+    /// Nothing read yet.
+    pub const fn new(now: Instant) -> Self {
+        Self { paid_at: now }
+    }
+
+    /// When another message may be read.
+    pub fn free_at(&self) -> Instant {
+        self.paid_at
+            .checked_sub(EVERY * BURST)
+            .unwrap_or(self.paid_at)
     }
 
     /// A message was read.
-    pub fn count(&mut self) {
-        self.full_at = self.full_at.max(Instant::now()) + EVERY;
+    pub fn count(&mut self, now: Instant) {
+        self.paid_at = self.paid_at.max(now) + EVERY;
     }
 }
 
@@ -43,19 +39,18 @@ impl Pace {
 mod tests {
     use super::*;
 
-    #[tokio::test(start_paused = true)]
-    async fn a_burst_passes_and_then_one_at_a_time() {
-        let mut pace = Pace::default();
-        let start = Instant::now();
-        for _ in 0..=BURST {
-            pace.wait().await;
-            pace.count();
+    #[test]
+    fn a_burst_passes_and_then_one_at_a_time() {
+        let now = Instant::now() + Duration::from_secs(3600);
+        let mut pace = Pace::new(now);
+        for _ in 0..BURST {
+            assert!(pace.free_at() <= now);
+            pace.count(now);
         }
-        assert!(start.elapsed() <= EVERY);
-        for _ in 0..10 {
-            pace.wait().await;
-            pace.count();
-        }
-        assert!(start.elapsed() >= EVERY * 9);
+        pace.count(now);
+        assert_eq!(pace.free_at(), now + EVERY);
+        let later = now + EVERY * BURST * 2;
+        pace.count(later);
+        assert!(pace.free_at() < later, "what was not used comes back");
     }
 }

@@ -210,7 +210,7 @@ async fn keep<R: Role>(
 ) -> Option<Status> {
     let expiry = Instant::now() + time_left(leaf, Timestamp::now());
     let mut denials = shared.deny.changes();
-    let mut pace = Pace::default();
+    let mut pace = Pace::new(Instant::now());
     loop {
         tokio::select! {
             biased;
@@ -257,9 +257,9 @@ async fn next_order<R: Role>(
 }
 
 async fn paced<T>(pace: &mut Pace, inbound: &mut Streaming<T>) -> Result<Option<T>, Status> {
-    pace.wait().await;
+    tokio::time::sleep_until(pace.free_at()).await;
     let message = inbound.message().await;
-    pace.count();
+    pace.count(Instant::now());
     message
 }
 

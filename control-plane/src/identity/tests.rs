@@ -16,6 +16,10 @@ fn fresh(now: Timestamp) -> (tempfile::TempDir, IdentityDir, Authority) {
     (place, files, authority)
 }
 
+/// One authority for all cases of a property.
+static SHARED: std::sync::LazyLock<Authority> =
+    std::sync::LazyLock::new(|| fresh(Timestamp::now()).2);
+
 fn request() -> RequestedKey {
     let key = KeyPair::generate().unwrap();
     let csr = CertificateParams::default()
@@ -116,8 +120,7 @@ proptest::proptest! {
     /// Every identity of ours survives being issued and read.
     #[test]
     fn an_issued_leaf_names_exactly_what_was_asked(node in "[a-z][a-z0-9]{5}", store in "[a-z][a-z0-9]{11}") {
-        let now = Timestamp::now();
-        let (_place, _files, authority) = fresh(now);
+        let (now, authority) = (Timestamp::now(), &*SHARED);
         let key = request();
         for identity in [Identity::Node(node.parse().unwrap()), Identity::StoreAgent(store.parse().unwrap())] {
             let issued = authority.issue(&key, &identity, now).unwrap();
@@ -130,8 +133,7 @@ proptest::proptest! {
     /// A changed byte anywhere in a leaf or a request is noticed, and nothing panics.
     #[test]
     fn damage_is_noticed(at in 0_usize..2000, bit in 0_u8..8) {
-        let now = Timestamp::now();
-        let (_place, _files, authority) = fresh(now);
+        let (now, authority) = (Timestamp::now(), &*SHARED);
         let issued = authority.issue(&request(), &Identity::Node("n1node".parse().unwrap()), now).unwrap();
         let mut der = issued.chain[0].to_vec();
         let at = at % der.len();
