@@ -41,8 +41,9 @@ choose_ports() {
     EDGE_HTTPS=$(state_get edge_https)
     [[ -z $EDGE_HTTP ]] || return 0
     taken=$(listening_ports)
+    # A run that was cut off may have left our own control plane listening.
     for port in 7440 7442 7443 7449; do
-        ! port_taken "$port" "$taken" ||
+        [[ -n $(state_get root_pin) ]] || ! port_taken "$port" "$taken" ||
             die "port $port is taken by another program" "find it with: ss -ltnp 'sport = :$port'"
     done
     EDGE_HTTP=80 EDGE_HTTPS=443
@@ -52,6 +53,8 @@ choose_ports() {
             die 'ports 80/443 and 8080/8443 are taken' "free one pair; ss -ltnp shows who listens"
         warn 'port 80 or 443 is taken: shops are served on 8080 and 8443 instead'
     fi
+    state_set edge_http "$EDGE_HTTP"
+    state_set edge_https "$EDGE_HTTPS"
     ok "ports $EDGE_HTTP and $EDGE_HTTPS for shops, 7440, 7442, 7443 and 7449 for the control plane"
 }
 

@@ -1,0 +1,237 @@
+//! The edge's configuration: which host names there are, and where to ask who serves them. Pure. It changes only when a host name comes or
+//! goes; which containers serve is the name responder's answer.
+
+use std::net::{Ipv4Addr, SocketAddrV4};
+
+use serde_json::{Value, json};
+use shop_proto::Digest;
+
+use crate::node::{
+    firewall::Port,
+    ipam::Cidr,
+    names::{DNS_PORT, PAGE_PORT, SUFFIX},
+};
+
+/// Where the admin socket is inside the edge's container.
+pub const ADMIN_SOCKET: &str = "/run/edge/admin.sock";
+/// The Host that requests to it name.
+pub const ADMIN_HOST: &str = "127.0.0.1";
+/// How often the edge asks who serves: a switch is seen this soon.
+const REFRESH: &str = "250ms";
+/// How long a request waits for somebody who serves: longer than a restart of the name responder.
+const PATIENCE: &str = "5s";
+/// Between two tries for one request.
+const AGAIN: &str = "50ms";
+/// A container that does not accept within this is not there.
+const DIAL: &str = "1s";
+
+/// A routed host name.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Route {
+    /// The host name.
+    pub host: String,
+    /// The store's own networks: from there only its own names are answered.
+    pub own: Vec<Cidr>,
+}
+
+/// What the configuration depends on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Input {
+    /// By host name.
+    pub routes: Vec<Route>,
+    /// HTTP and HTTPS.
+    pub ports: [Port; 2],
+    /// All stores' addresses.
+    pub pool: Cidr,
+    /// Where the name responder is.
+    pub responder: Ipv4Addr,
+    /// Certificates of a local authority instead of ACME ones.
+    pub internal_tls: bool,
+}
+
+/// A configuration with a name for its content.
+pub struct Config {
+    /// As the edge takes it.
+    pub text: String,
+    /// The edge answers `/id/<this>` when it runs this configuration.
+    pub id: String,
+}
+
+/// The whole configuration.
+#[must_use]
+pub fn render(input: &Input) -> Config {
+    let unnamed = document(input, "").to_string();
+    let id = format!("shopfleet-{}", Digest::of(unnamed.as_bytes()).short());
+    let text = document(input, &id).to_string();
+    Config { text, id }
+}
+
+fn document(input: &Input, id: &str) -> Value {
+    let [http, https] = input.ports;
+    let hosts: Vec<&str> = input.routes.iter().map(|it| it.host.as_str()).collect();
+    let mut routes: Vec<Value> = input.routes.iter().map(|it| route(it, input)).collect();
+    let mut last = unavailable();
+    last["@id"] = json!(id);
+    let mut plain = routes.clone();
+    plain.push(last);
+    routes.push(unavailable());
+    let issuer = if input.internal_tls {
+        json!({ "module": "internal" })
+    } else {
+        json!({ "module": "acme" })
+    };
+    json!({
+        "admin": {
+            "listen": format!("unix/{ADMIN_SOCKET}"),
+            // Which Host a request over the socket must name differs between versions of Caddy unless it is said.
+            "origins": [ADMIN_HOST],
+            "config": { "persist": false },
+        },
+        "logging": { "logs": { "default": { "level": "WARN" } } },
+        "storage": { "module": "file_system", "root": "/data" },
+        "apps": {
+            "http": {
+                "http_port": http.inner,
+                "https_port": https.inner,
+                "servers": {
+                    "http": server(http, plain, json!({ "disable": true })),
+                    "https": with_tls(server(https, routes, json!({ "disable_redirects": true }))),
+                },
+            },
+            "tls": {
+                "certificates": { "automate": hosts },
+                "automation": { "policies": [{ "issuers": [issuer] }] },
+            },
+            // Nothing of this host may be made to trust the local authority.
+            "pki": { "certificate_authorities": { "local": { "install_trust": false } } },
+        },
+    })
+}
+
+fn server(port: Port, routes: Vec<Value>, automatic_https: Value) -> Value {
+    json!({
+        "listen": [format!(":{}", port.inner)],
+        "read_header_timeout": "10s",
+        "idle_timeout": "2m",
+        "max_header_bytes": 65536,
+        "automatic_https": automatic_https,
+        "routes": routes,
+        // No upstream, or it hangs up: buyers are told when to come back, not what went wrong.
+        "errors": { "routes": [unavailable()] },
+    })
+}
+
+fn with_tls(mut server: Value) -> Value {
+    server["tls_connection_policies"] = json!([{}]);
+    server
+}
+
+fn route(route: &Route, input: &Input) -> Value {
+    let Route { host, own } = route;
+    let own: Vec<String> = own.iter().map(Cidr::to_string).collect();
+    let outside =
+        json!({ "host": [host], "not": [{ "remote_ip": { "ranges": [input.pool.to_string()] } }] });
+    let own = json!({ "host": [host], "remote_ip": { "ranges": own } });
+    json!({
+        "match": [outside, own],
+        "handle": [{
+            "handler": "reverse_proxy",
+            "dynamic_upstreams": {
+                "source": "a",
+                "name": format!("{host}.{SUFFIX}"),
+                "port": PAGE_PORT.to_string(),
+                "refresh": REFRESH,
+                "resolver": { "addresses": [SocketAddrV4::new(input.responder, DNS_PORT).to_string()] },
+                "dial_timeout": DIAL,
+            },
+            "load_balancing": {
+                "selection_policy": { "policy": "random" },
+                "try_duration": PATIENCE,
+                "try_interval": AGAIN,
+            },
+            "transport": { "protocol": "http", "dial_timeout": DIAL },
+        }],
+        "terminal": true,
+    })
+}
+
+fn unavailable() -> Value {
+    json!({
+        "handle": [{
+            "handler": "static_response",
+            "status_code": 503,
+            "headers": {
+                "Retry-After": ["10"],
+                "Content-Type": ["text/html; charset=utf-8"],
+                "Cache-Control": ["no-store"],
+            },
+            "body": include_str!("../names/unavailable.html"),
+        }],
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn input(hosts: &[&str]) -> Input {
+        let subnet = Cidr::containing("10.200.0.32".parse().unwrap(), 27);
+        Input {
+            routes: hosts
+                .iter()
+                .map(|host| Route {
+                    host: (*host).to_owned(),
+                    own: vec![subnet],
+                })
+                .collect(),
+            ports: [
+                Port {
+                    public: 80,
+                    inner: 7480,
+                },
+                Port {
+                    public: 443,
+                    inner: 7443,
+                },
+            ],
+            pool: "10.200.0.0/14".parse().unwrap(),
+            responder: "10.200.0.2".parse().unwrap(),
+            internal_tls: true,
+        }
+    }
+
+    #[test]
+    fn its_name_follows_its_content() {
+        let one = render(&input(&["a.localhost"]));
+        assert_eq!(one.id, render(&input(&["a.localhost"])).id);
+        assert_ne!(one.id, render(&input(&["b.localhost"])).id);
+        let document: Value = serde_json::from_str(&one.text).unwrap();
+        let routes = &document["apps"]["http"]["servers"]["http"]["routes"];
+        assert_eq!(routes[1]["@id"], one.id.as_str());
+    }
+
+    #[test]
+    fn each_host_asks_for_its_own_name_and_stores_get_only_theirs() {
+        let text = render(&input(&["a.localhost", "b.localhost"])).text;
+        let document: Value = serde_json::from_str(&text).unwrap();
+        for server in ["http", "https"] {
+            let routes = &document["apps"]["http"]["servers"][server]["routes"];
+            assert_eq!(routes.as_array().unwrap().len(), 3);
+            let proxy = &routes[1]["handle"][0];
+            assert_eq!(
+                proxy["dynamic_upstreams"]["name"],
+                "b.localhost.names.shopfleet"
+            );
+            assert_eq!(
+                routes[1]["match"][0]["not"][0]["remote_ip"]["ranges"][0],
+                "10.200.0.0/14"
+            );
+            assert_eq!(
+                routes[1]["match"][1]["remote_ip"]["ranges"][0],
+                "10.200.0.32/27"
+            );
+            assert_eq!(routes[2]["handle"][0]["status_code"], 503);
+        }
+        assert!(!text.contains("tcp/"), "the admin API is a socket only");
+    }
+}
