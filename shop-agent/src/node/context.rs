@@ -13,6 +13,7 @@ use tokio::sync::{Notify, Semaphore, watch};
 
 use super::{
     docker::Engine,
+    firewall::Firewall,
     ipam::{self, Cidr},
     outbox::Outbox,
     paths::Paths,
@@ -57,6 +58,10 @@ pub struct Node {
     pub routing: Notify,
     /// One writer of the names file at a time.
     pub publishing: Semaphore,
+    /// The firewall table as it was loaded.
+    pub firewall: Firewall,
+    /// Content ids of images, as seen last.
+    pub images: Images,
     /// Changes at every boot of the host.
     pub boot_id: String,
     /// Keeps a second node agent away from our state.
@@ -64,6 +69,25 @@ pub struct Node {
     pub lock: std::fs::File,
     /// All background work.
     pub tasks: Tasks,
+}
+
+/// Content ids of images, by reference.
+#[derive(Default)]
+pub struct Images(Mutex<BTreeMap<String, String>>);
+
+impl Images {
+    /// The id that was seen last.
+    #[must_use]
+    pub fn known(&self, image: &str) -> Option<String> {
+        let images = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        images.get(image).cloned()
+    }
+
+    /// Remembers an id.
+    pub fn learn(&self, image: &str, id: String) {
+        let mut images = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        images.insert(image.to_owned(), id);
+    }
 }
 
 /// Stores that have a worker, by id.

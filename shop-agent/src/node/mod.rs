@@ -5,6 +5,8 @@ mod broker;
 mod capacity;
 mod context;
 mod docker;
+mod edge;
+mod firewall;
 mod forward;
 mod ipam;
 mod join;
@@ -13,6 +15,7 @@ mod orders;
 mod outbox;
 mod paths;
 mod prepare;
+mod purge;
 mod render;
 mod replicas;
 mod retire;
@@ -36,8 +39,9 @@ use tokio::{
 pub use settings::NodeArgs;
 
 use self::{
-    context::{Node, Stores, boot_id},
+    context::{Images, Node, Stores, boot_id},
     docker::{Engine, EngineError},
+    firewall::Firewall,
     join::Joined,
     outbox::Outbox,
     state::State,
@@ -53,10 +57,19 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// # Errors
 /// When this host cannot join, or its state cannot be read.
 pub async fn run(args: NodeArgs) -> anyhow::Result<()> {
+    if args.leave {
+        match purge::purge(&args).await? {
+            Some(node) => tracing::info!(%node, "everything of this node is gone from this host"),
+            None => tracing::info!("there is no node here"),
+        }
+        return Ok(());
+    }
     let joined = join::open(&args).await?;
     let engine = connect(&args.docker).await?;
     let node = Arc::new(node(args, joined, engine)?);
     replicas::settle_intents(&node.engine, &node.paths).await?;
+    // Before anything of a store runs.
+    firewall::assert(&node).await?;
     start(&node);
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -101,6 +114,8 @@ fn node(args: NodeArgs, joined: Joined, engine: Engine) -> anyhow::Result<Node> 
         stores: Stores::default(),
         routing: Notify::new(),
         publishing: Semaphore::new(1),
+        firewall: Firewall::default(),
+        images: Images::default(),
         boot_id: boot_id(),
         tasks: Tasks::default(),
         lock,
@@ -120,6 +135,8 @@ fn start(node: &Arc<Node>) {
     node.tasks.spawn("session", session::hold(node.clone()));
     node.tasks
         .spawn("renewals", session::renewals(node.clone()));
+    node.tasks.spawn("edge", edge::keep(node.clone()));
+    node.tasks.spawn("firewall", firewall::keep(node.clone()));
     node.tasks.spawn("disk", capacity::watch_disk(node.clone()));
 }
 

@@ -9,6 +9,7 @@ use shop_proto::StoreId;
 use super::{
     context::{Node, Store, now_unix_ms},
     docker::{ContainerSpec, Created, Engine, EngineError, Observed, Removed, Started},
+    firewall::{self, FirewallError},
     paths::Paths,
     render::RenderError,
     state::{
@@ -27,6 +28,9 @@ pub enum ReplicaError {
     /// The engine.
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// The firewall.
+    #[error(transparent)]
+    Firewall(#[from] FirewallError),
     /// The record.
     #[error(transparent)]
     Change(#[from] ChangeError),
@@ -143,7 +147,8 @@ async fn ranges(
         state.store(&id).ok_or(ChangeError::Unknown)
     })
     .await??;
-    // The firewall lets the edge reach web ports by bridge name; nothing else depends on a new range.
+    // A bridge that the table does not know yet would be shut even to its own containers.
+    firewall::assert(node).await?;
     node.routing.notify_one();
     Ok(record)
 }

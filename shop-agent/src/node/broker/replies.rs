@@ -104,6 +104,7 @@ pub(super) fn of_replica(error: &ReplicaError) -> Status {
         }
         ReplicaError::Engine(error) => of_engine(error),
         ReplicaError::Change(error) => of_change(error),
+        ReplicaError::Firewall(error) => coded(Code::Unavailable, "firewall", error.to_string()),
         ReplicaError::File(_) | ReplicaError::Unfinished(_) | ReplicaError::Closed => {
             coded(Code::Unavailable, "node_disk", error.to_string())
         }

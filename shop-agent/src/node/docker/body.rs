@@ -18,8 +18,8 @@ const LOG_FILES: &str = "3";
 /// World-writable with the sticky bit, as /tmp is.
 const TMPFS_MODE: i64 = 0o1777;
 
-/// The whole create request.
-pub(super) fn create_body(spec: &ContainerSpec) -> ContainerCreateBody {
+/// The whole create request, for a host with this many cores.
+pub(super) fn create_body(spec: &ContainerSpec, cores: u32) -> ContainerCreateBody {
     let (uid, gid) = spec.user;
     let first = match &spec.networking {
         Networking::Host => None,
@@ -53,7 +53,7 @@ pub(super) fn create_body(spec: &ContainerSpec) -> ContainerCreateBody {
         labels: Some(spec.labels.clone().into_iter().collect()),
         stop_signal: Some(spec.stop_signal.clone()),
         stop_timeout: Some(seconds(spec)),
-        host_config: Some(host_config(spec, first)),
+        host_config: Some(host_config(spec, first, cores)),
         networking_config: first.map(|attachment| NetworkingConfig {
             endpoints_config: Some(HashMap::from([(
                 attachment.network.clone(),
@@ -81,12 +81,13 @@ pub(super) fn seconds(spec: &ContainerSpec) -> i64 {
     i64::try_from(spec.stop_grace.as_secs().clamp(1, 600)).unwrap_or(600)
 }
 
-fn host_config(spec: &ContainerSpec, first: Option<&Attachment>) -> HostConfig {
+fn host_config(spec: &ContainerSpec, first: Option<&Attachment>, cores: u32) -> HostConfig {
     let memory = i64::try_from(spec.memory_bytes).unwrap_or(i64::MAX);
     HostConfig {
         memory: Some(memory),
         memory_swap: Some(memory),
-        nano_cpus: Some(i64::from(spec.cpu_millis) * 1_000_000),
+        // The engine refuses more than there is.
+        nano_cpus: Some(i64::from(spec.cpu_millis.min(cores * 1000)) * 1_000_000),
         pids_limit: Some(i64::from(spec.pids)),
         oom_kill_disable: Some(false),
         init: Some(false),

@@ -75,7 +75,7 @@ impl Engine {
             .build();
         let call = self
             .docker
-            .create_container(Some(options), body::create_body(spec));
+            .create_container(Some(options), body::create_body(spec, self.cores));
         let created = match within(operation, CHANGE, call).await {
             Ok(_) => Created::New,
             Err(EngineError::Refused { status: 409, .. }) => Created::Adopted,

@@ -24,6 +24,7 @@ pub struct Engine {
     pub(super) api: (u32, u32),
     /// More starts at once do not get done sooner: the engine's locks are global.
     pub(super) starts: Arc<Semaphore>,
+    pub(super) cores: u32,
     version: Arc<str>,
 }
 
@@ -122,6 +123,7 @@ impl Engine {
             socket: PathBuf::from(socket).into(),
             api,
             starts: Arc::new(Semaphore::new(cores.max(2))),
+            cores: u32::try_from(cores).unwrap_or(u32::MAX / 1000),
             version: version.version.unwrap_or_default().into(),
         })
     }

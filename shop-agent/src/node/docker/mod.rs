@@ -20,3 +20,10 @@ pub use spec::{
     Attachment, ContainerSpec, ContainerState, MountSpec, Networking, Observed, Restart, Scope,
 };
 pub use volumes::{VolumeKind, VolumeSpec};
+
+/// The create request as JSON, for tests of what is rendered.
+#[cfg(test)]
+#[must_use]
+pub fn body_for_tests(spec: &ContainerSpec, cores: u32) -> serde_json::Value {
+    serde_json::to_value(body::create_body(spec, cores)).unwrap()
+}

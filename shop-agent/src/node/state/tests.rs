@@ -1,1 +1,193 @@
+//! The memory across restarts and crashes, and the generation rule.
 
+use std::{fs, path::Path};
+
+use shop_plan::Catalogue;
+use shop_proto::{Isolation, Revision, RunState, SPEC_FORMAT, Spec, StoreId};
+
+use super::{
+    files::{directory, replace},
+    *,
+};
+use crate::node::context::plan_of;
+
+pub(crate) fn spec(revision: u64) -> Spec {
+    let template = Catalogue::builtin().find("refshop").unwrap();
+    Spec {
+        format: SPEC_FORMAT,
+        store_name: "demo".parse().unwrap(),
+        revision: Revision {
+            number: revision,
+            template: template.name.clone(),
+            template_digest: template.digest,
+            parameters: [].into(),
+            profiles: [
+                ("web".to_owned(), "nginx".to_owned()),
+                ("search".to_owned(), "sphinx".to_owned()),
+            ]
+            .into(),
+            images: [].into(),
+            resources: [].into(),
+            isolation: Isolation::Standard,
+        },
+        hosts: vec![shop_proto::Host {
+            name: "demo.localhost".parse().unwrap(),
+            verified: true,
+        }],
+        scale: [].into(),
+        run_state: RunState::Running,
+        restart_seq: 0,
+    }
+}
+
+fn record() -> NodeRecord {
+    NodeRecord {
+        id: "node01".parse().unwrap(),
+        name: "test".to_owned(),
+        root_pins: Vec::new(),
+        pool: "10.200.0.0/14".parse::<Cidr>().unwrap().into(),
+        first_uid: 200_000,
+        names_subnet: serde_json::from_str("0").unwrap(),
+        operator_root_pin: None,
+    }
+}
+
+pub(crate) fn load(root: &Path) -> State {
+    let record = record();
+    let paths = Paths::new(&root.join("state"), &root.join("run"), &record.id);
+    for private in [paths.stores(), paths.tombstones(), paths.intents()] {
+        directory(&private, 0o700, None).unwrap();
+    }
+    State::load(paths, &record, "10.200.0.0/14".parse().unwrap()).unwrap()
+}
+
+pub(crate) fn order(store: &str, generation: u64, spec: Spec) -> Order {
+    let store: StoreId = store.parse().unwrap();
+    Order {
+        plan_digest: plan_of(&store, &spec, 1).unwrap().digest(),
+        store,
+        generation: Generation::new(generation).unwrap(),
+        render_version: 1,
+        spec,
+    }
+}
+
+const ONE: &str = "aaaaaaaaaaa1";
+const TWO: &str = "aaaaaaaaaaa2";
+
+#[test]
+fn the_generation_rule_holds_across_a_restart() {
+    let root = tempfile::tempdir().unwrap();
+    let state = load(root.path());
+    assert_eq!(state.accept(order(ONE, 2, spec(1))).unwrap(), Accept::Taken);
+    drop(state);
+    let state = load(root.path());
+    assert_eq!(state.accept(order(ONE, 2, spec(1))).unwrap(), Accept::Known);
+    assert!(matches!(
+        state.accept(order(ONE, 1, spec(1))),
+        Err(AcceptError::GenerationOutdated { .. })
+    ));
+    assert!(matches!(
+        state.accept(order(ONE, 2, spec(2))),
+        Err(AcceptError::ContentChanged)
+    ));
+    assert_eq!(state.accept(order(ONE, 3, spec(2))).unwrap(), Accept::Taken);
+    let held = state.store(&ONE.parse().unwrap()).unwrap();
+    let generations: Vec<u64> = held.known().map(|it| it.generation.get()).collect();
+    assert_eq!(generations, [3, 2], "the newest, and what may still serve");
+}
+
+#[test]
+fn stores_share_neither_users_nor_addresses_and_freed_ones_rest() {
+    let root = tempfile::tempdir().unwrap();
+    let state = load(root.path());
+    let (one, two): (StoreId, StoreId) = (ONE.parse().unwrap(), TWO.parse().unwrap());
+    state.accept(order(ONE, 1, spec(1))).unwrap();
+    state.accept(order(TWO, 1, spec(1))).unwrap();
+    let of = |store: &StoreId, now| {
+        NetworkName::ALL.map(|network| state.subnet(store, network, &[], now).unwrap())
+    };
+    let (first, second) = (of(&one, 0), of(&two, 0));
+    assert!(first.iter().all(|subnet| !second.contains(subnet)));
+    assert_eq!(first, of(&one, 0), "asked again, the same");
+    assert_ne!(
+        state.store(&one).unwrap().uid_base,
+        state.store(&two).unwrap().uid_base
+    );
+
+    state.bury(&one, Generation::new(2).unwrap()).unwrap();
+    state.emptied(&one, 1_000).unwrap();
+    state.forget(&one).unwrap();
+    let third: StoreId = "aaaaaaaaaaa3".parse().unwrap();
+    state.accept(order("aaaaaaaaaaa3", 1, spec(1))).unwrap();
+    let resting = of(&third, 2_000);
+    assert!(resting.iter().all(|subnet| !first.contains(subnet)));
+    let fourth: StoreId = "aaaaaaaaaaa4".parse().unwrap();
+    state.accept(order("aaaaaaaaaaa4", 1, spec(1))).unwrap();
+    assert_eq!(of(&fourth, 1_000 + QUARANTINE_MS), first);
+}
+
+#[test]
+fn a_tombstone_wins_over_everything_that_comes_later() {
+    let root = tempfile::tempdir().unwrap();
+    let state = load(root.path());
+    let one: StoreId = ONE.parse().unwrap();
+    state.accept(order(ONE, 5, spec(1))).unwrap();
+    assert!(matches!(
+        state.bury(&one, Generation::new(4).unwrap()),
+        Err(AcceptError::GenerationOutdated { .. })
+    ));
+    state.bury(&one, Generation::new(6).unwrap()).unwrap();
+    assert!(matches!(
+        state.accept(order(ONE, 7, spec(1))),
+        Err(AcceptError::Retiring)
+    ));
+    assert!(matches!(
+        state.change(&one, |record| record.serve = Serve::Maintenance),
+        Err(ChangeError::Unknown)
+    ));
+    // Not forgotten before it is empty.
+    state.forget(&one).unwrap();
+    assert!(load(root.path()).tombstone(&one).is_some());
+    state.emptied(&one, 0).unwrap();
+    state.forget(&one).unwrap();
+    assert!(load(root.path()).tombstone(&one).is_none());
+}
+
+#[test]
+fn a_crash_between_tombstone_and_record_leaves_only_the_tombstone() {
+    let root = tempfile::tempdir().unwrap();
+    let state = load(root.path());
+    let one: StoreId = ONE.parse().unwrap();
+    state.accept(order(ONE, 1, spec(1))).unwrap();
+    let file = state.paths.stores().join(format!("{ONE}.json"));
+    let before = fs::read(&file).unwrap();
+    state.bury(&one, Generation::new(2).unwrap()).unwrap();
+    replace(&file, &before, 0o600).unwrap();
+    let state = load(root.path());
+    assert!(state.store(&one).is_none());
+    assert!(state.tombstone(&one).unwrap().remains.is_some());
+    assert!(!file.exists());
+}
+
+#[test]
+fn half_written_files_do_not_count_and_newer_ones_are_left_alone() {
+    let root = tempfile::tempdir().unwrap();
+    let state = load(root.path());
+    state.accept(order(ONE, 1, spec(1))).unwrap();
+    let file = state.paths.stores().join(format!("{ONE}.json"));
+    // A crash while the next version was written beside it.
+    fs::write(state.paths.stores().join(format!("{ONE}.json.new")), b"{").unwrap();
+    assert!(load(root.path()).store(&ONE.parse().unwrap()).is_some());
+
+    let text = fs::read_to_string(&file).unwrap();
+    let newer = text.replacen("\"format\": 1", "\"format\": 2", 1);
+    assert_ne!(text, newer);
+    fs::write(&file, &newer).unwrap();
+    let paths = state.paths.clone();
+    assert!(matches!(
+        State::load(paths, &record(), state.pool),
+        Err(FileError::Newer { found: 2, .. })
+    ));
+    assert_eq!(fs::read_to_string(&file).unwrap(), newer);
+}
