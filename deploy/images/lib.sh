@@ -5,18 +5,28 @@
 ALL_IMAGES=(base mariadb redis sphinx caddy php nginx apache refshop-php-fpm refshop-nginx refshop-apache
     wordpress-php-fpm wordpress-nginx wordpress-apache
     node-agent shop-agent control-plane)
+# Those that others stand on, and the control plane: a node runs none of them.
+NOT_FOR_NODES=(base php nginx apache control-plane)
+ARCHIVE=shopfleet-images.tar
 TAG=1
-declare -A DONE=()
+declare -A built=()
 
 say() { printf '%s\n' "images: $*"; }
 die() { printf '%s\n' "images: $*" >&2; exit 1; }
 
 image_of() { printf 'shopfleet/%s:%s' "$1" "$TAG"; }
 
-is_known() {
-    local name
-    for name in "${ALL_IMAGES[@]}"; do [[ $name == "$1" ]] && return 0; done
+is_one_of() {
+    local name wanted=$1
+    shift
+    for name in "$@"; do [[ $name == "$wanted" ]] && return 0; done
     return 1
+}
+
+# What a node needs to run any store.
+images_for_nodes() {
+    local name
+    for name in "${ALL_IMAGES[@]}"; do is_one_of "$name" "${NOT_FOR_NODES[@]}" || printf '%s\n' "$name"; done
 }
 
 # The hash of the inputs an existing image was built from; empty when there is no such image.
@@ -32,13 +42,13 @@ parents_of() {
 
 build_with_parents() {
     local name=$1 parent
-    [[ -n ${DONE[$name]:-} ]] && return
+    [[ -n ${built[$name]:-} ]] && return
     while read -r parent; do
         [[ -z $parent ]] || build_with_parents "$parent"
     done < <(parents_of "$name")
     if [[ $name == base ]]; then make_debian; fi
     build_one "$name"
-    DONE[$name]=1
+    built[$name]=yes
 }
 
 # Lays out the build context: the image's folder, and what its `inputs` file names
@@ -143,24 +153,35 @@ host_apt_options() {
     apt-config dump | grep -E '^Acquire::(Check-Valid-Until|Check-Date|http::Proxy|https::Proxy) ' | sed 's/;$//' || true
 }
 
+# One file for all: the images share most of their layers, and one archive holds each layer once.
 save_images() {
-    local dir=$1 name
+    local dir=$1 name refs=() inputs=''
     shift
     mkdir -p "$dir"
     for name in "$@"; do
         docker image inspect "$(image_of "$name")" >/dev/null 2>&1 || die "$name is not built yet"
-        docker save --output "$dir/$name.tar.part" "$(image_of "$name")"
-        mv "$dir/$name.tar.part" "$dir/$name.tar"
-        say "$name: saved"
+        refs+=("$(image_of "$name")")
+        inputs+="$name $(built_hash "$name")"$'\n'
     done
+    if [[ -f $dir/$ARCHIVE && $(cat "$dir/$ARCHIVE.inputs" 2>/dev/null) == "${inputs%$'\n'}" ]]; then
+        say "$dir/$ARCHIVE: unchanged"
+        return
+    fi
+    say "saving ${#refs[@]} images …"
+    rm -f "$dir/$ARCHIVE.inputs"
+    docker save --output "$dir/$ARCHIVE.part" "${refs[@]}"
+    mv "$dir/$ARCHIVE.part" "$dir/$ARCHIVE"
+    printf '%s' "$inputs" >"$dir/$ARCHIVE.inputs"
+    say "$dir/$ARCHIVE: saved"
 }
 
 load_images() {
-    local dir=$1 name
-    shift
-    for name in "$@"; do
-        [[ -f $dir/$name.tar ]] || die "$dir/$name.tar is not there"
-        docker load --quiet --input "$dir/$name.tar" >/dev/null
-        say "$name: loaded"
+    local file found=no
+    for file in "$1"/*.tar; do
+        [[ -f $file ]] || continue
+        found=yes
+        docker load --quiet --input "$file" >/dev/null
+        say "$file: loaded"
     done
+    [[ $found == yes ]] || die "$1 holds no image archive; make one with --save"
 }
