@@ -138,14 +138,20 @@ make_debian() {
 # The Debian mirrors this host itself uses, as sources.list lines.
 host_sources() {
     local lines
-    lines=$(apt-get indextargets --format 'deb $(REPO_URI) $(RELEASE) $(COMPONENT)' \
-        'Created-By: Packages' 'Origin: Debian' 2>/dev/null | grep -E ' bookworm(-updates|-security)? ' | sort -u || true)
+    lines=$(known_sources)
     if [[ -z $lines ]]; then
-        # Before the first `apt-get update` the host knows no targets: take its configured lines.
-        lines=$(grep -hE '^deb .* bookworm' /etc/apt/sources.list /etc/apt/sources.list.d/*.list 2>/dev/null || true)
+        # Before its first update a host knows what is configured, but not that it is Debian's.
+        apt-get update -q >/dev/null
+        lines=$(known_sources)
     fi
-    [[ -n $lines ]] || die 'this host has no Debian bookworm source configured; run apt-get update and try again'
+    [[ -n $lines ]] || die 'this host has no Debian bookworm source; look at /etc/apt/sources.list.d and run apt-get update'
     printf '%s\n' "$lines"
+}
+
+known_sources() {
+    # shellcheck disable=SC2016 # apt fills these in
+    apt-get indextargets --format 'deb $(REPO_URI) $(RELEASE) $(COMPONENT)' 'Created-By: Packages' 'Origin: Debian' 2>/dev/null |
+        grep -E ' bookworm(-updates|-security)? ' | sort -u || true
 }
 
 # What of the host's apt settings a build needs to reach the same mirrors: proxies, and clock tolerance.
