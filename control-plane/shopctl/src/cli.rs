@@ -118,7 +118,7 @@ pub(crate) enum ContextCommand {
 #[derive(Debug, Subcommand)]
 pub(crate) enum StoreCommand {
     /// Create a store.
-    Create(StoreCreate),
+    Create(Box<StoreCreate>),
     /// List stores.
     List(StoreList),
     /// Show one store.

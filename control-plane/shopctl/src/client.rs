@@ -113,7 +113,7 @@ impl Client {
     ) -> anyhow::Result<Self> {
         let url = context.url.to_string();
         let dialer = Dialer::new(context, Protocol::Http2, provider)
-            .map_err(|error| error.into_failure(&context.url))?;
+            .map_err(|error| error.failure(&context.url))?;
         let endpoint = Endpoint::from_shared(format!("http://{}", context.url.authority()))?
             .http2_keep_alive_interval(Duration::from_secs(20))
             .keep_alive_timeout(Duration::from_secs(10));
@@ -124,9 +124,12 @@ impl Client {
         let channel = endpoint
             .connect_with_connector(connector)
             .await
-            .map_err(|error| Failure::Unreachable {
-                url: url.clone(),
-                problem: innermost(&error),
+            .map_err(|error| match dial_error(&error) {
+                Some(dial) => dial.failure(&context.url),
+                None => Failure::Unreachable {
+                    url: url.clone(),
+                    problem: error.to_string(),
+                },
             })?;
         let credentials = Credentials::new(&context.token)?;
         Ok(Self {
@@ -152,10 +155,10 @@ impl Client {
 
     fn failure(&self, status: &Status) -> Failure {
         let mut failure = Failure::from_status(&self.url, status);
-        if let Failure::Unreachable { problem, .. } = &mut failure {
-            if std::error::Error::source(status).is_some() {
-                *problem = innermost(status);
-            }
+        if let Failure::Unreachable { problem, .. } = &mut failure
+            && let Some(dial) = dial_error(status)
+        {
+            *problem = dial.to_string();
         }
         failure
     }
@@ -443,13 +446,13 @@ impl Client {
 }
 
 /// Transport errors wrap what happened in several layers of "transport error".
-fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut at = error;
-    while let Some(source) = at.source() {
-        at = source;
-        if let Some(dial) = at.downcast_ref::<DialError>() {
-            return dial.to_string();
+fn dial_error<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a DialError> {
+    let mut at = Some(error);
+    while let Some(error) = at {
+        if let Some(dial) = error.downcast_ref::<DialError>() {
+            return Some(dial);
         }
+        at = error.source();
     }
-    at.to_string()
+    None
 }

@@ -100,7 +100,11 @@ impl Protocol {
 }
 
 impl DialError {
-    pub(crate) fn into_failure(self, url: &AdminUrl) -> Failure {
+    pub(crate) fn failure(&self, url: &AdminUrl) -> Failure {
+        if matches!(self, Self::NotPinned(_)) {
+            // Something is there, and it is not ours: that is no outage.
+            return Failure::Failed(format!("{url} is not trusted: {self}"));
+        }
         Failure::Unreachable {
             url: url.to_string(),
             problem: self.to_string(),

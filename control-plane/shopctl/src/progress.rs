@@ -25,7 +25,7 @@ const RETRY: Duration = Duration::from_secs(1);
 
 /// What ended one stretch of watching.
 enum Stretch {
-    Ended(Operation),
+    Ended(Box<Operation>),
     Lost(Failure),
 }
 
@@ -41,7 +41,7 @@ pub(crate) async fn follow(
         let mut told = false;
         loop {
             match stretch(client, id, &mut display).await? {
-                Stretch::Ended(operation) => return Ok::<_, anyhow::Error>(operation),
+                Stretch::Ended(operation) => return Ok::<_, anyhow::Error>(*operation),
                 Stretch::Lost(problem) => {
                     if !told {
                         note(&format!(
@@ -83,7 +83,7 @@ async fn stretch(client: &Client, id: &str, display: &mut Display) -> anyhow::Re
                 Some(Ok(operation)) => {
                     display.show(&operation);
                     if operation.state.is_final() {
-                        return Ok(Stretch::Ended(operation));
+                        return Ok(Stretch::Ended(Box::new(operation)));
                     }
                 }
                 Some(Err(problem)) if problem.passes() => return Ok(Stretch::Lost(problem)),

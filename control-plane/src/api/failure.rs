@@ -39,13 +39,13 @@ impl Failure {
 impl From<AppError> for Failure {
     fn from(error: AppError) -> Self {
         let (http, grpc) = match &error {
+            AppError::Invalid { problems } if taken(problems).is_some() => {
+                (StatusCode::CONFLICT, Code::AlreadyExists)
+            }
             AppError::Invalid { .. } => (StatusCode::BAD_REQUEST, Code::InvalidArgument),
             AppError::Unauthorized => (StatusCode::UNAUTHORIZED, Code::Unauthenticated),
             AppError::Forbidden { .. } => (StatusCode::FORBIDDEN, Code::PermissionDenied),
             AppError::NotFound { .. } => (StatusCode::NOT_FOUND, Code::NotFound),
-            AppError::Conflict { code, .. } if taken_field(code).is_some() => {
-                (StatusCode::CONFLICT, Code::AlreadyExists)
-            }
             AppError::Conflict { .. } => (StatusCode::CONFLICT, Code::Aborted),
             AppError::PreconditionFailed { .. } => {
                 (StatusCode::PRECONDITION_FAILED, Code::FailedPrecondition)
@@ -55,16 +55,15 @@ impl From<AppError> for Failure {
             AppError::Unavailable { .. } => (StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable),
             AppError::Internal { .. } => (StatusCode::INTERNAL_SERVER_ERROR, Code::Internal),
         };
-        let code = error.code();
+        let mut code = error.code();
         let message = error.to_string();
         let problems = match error {
             AppError::Invalid { problems } => problems,
-            AppError::Conflict { code, .. } => taken_field(code)
-                .map(|pointer| Problem::at(pointer, code, message.clone()))
-                .into_iter()
-                .collect(),
             _ => Vec::new(),
         };
+        if let Some(taken) = taken(&problems) {
+            code = taken;
+        }
         Self {
             http,
             grpc,
@@ -75,27 +74,38 @@ impl From<AppError> for Failure {
     }
 }
 
-/// The field that somebody else has already.
-fn taken_field(code: &str) -> Option<&'static str> {
-    match code {
-        "name_taken" => Some("/name"),
-        "host_taken" => Some("/hosts"),
-        _ => None,
-    }
+/// The code of a request that is right but for what somebody else has already.
+fn taken(problems: &[Problem]) -> Option<&'static str> {
+    let code = match problems.first()?.code.as_str() {
+        "name_taken" => "name_taken",
+        "host_taken" => "host_taken",
+        _ => return None,
+    };
+    problems
+        .iter()
+        .all(|problem| problem.code.ends_with("_taken"))
+        .then_some(code)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn of(codes: &[&str]) -> Failure {
+        let problems = codes.iter().map(|code| Problem::at("/x", code, "x"));
+        Failure::from(AppError::Invalid {
+            problems: problems.collect(),
+        })
+    }
+
     #[test]
-    fn a_taken_name_points_at_the_name() {
-        let failure = Failure::from(AppError::conflict("name_taken", "there is a store demo"));
+    fn what_is_only_taken_is_a_conflict() {
+        let failure = of(&["name_taken", "host_taken"]);
         assert_eq!(failure.http, StatusCode::CONFLICT);
         assert_eq!(failure.grpc, Code::AlreadyExists);
-        assert_eq!(failure.problems[0].pointer, "/name");
-        let failure = Failure::from(AppError::conflict("idempotency_mismatch", "other body"));
-        assert_eq!(failure.grpc, Code::Aborted);
-        assert!(failure.problems.is_empty());
+        assert_eq!(failure.code, "name_taken");
+        assert_eq!(failure.problems.len(), 2);
+        assert_eq!(of(&["name_taken", "bad"]).http, StatusCode::BAD_REQUEST);
+        assert_eq!(of(&["bad"]).code, "invalid_request");
     }
 }

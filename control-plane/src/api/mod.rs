@@ -9,6 +9,9 @@ mod request_id;
 mod rest;
 mod watch;
 
+#[cfg(test)]
+mod tests;
+
 use axum::{Router, extract::DefaultBodyLimit, middleware};
 use shop_proto::NodeId;
 

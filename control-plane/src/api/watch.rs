@@ -38,9 +38,8 @@ impl Pulse {
     async fn next(&mut self) -> Result<(), AppError> {
         sleep(BREATH).await;
         // A closed hint channel means that the control plane is going down; the timer alone is then enough.
-        match timeout(RELIST, self.hint.changed()).await {
-            Ok(Err(_)) => sleep(RELIST).await,
-            Ok(Ok(())) | Err(_) => {}
+        if let Ok(Err(_)) = timeout(RELIST, self.hint.changed()).await {
+            sleep(RELIST).await;
         }
         if self.checked.elapsed() >= RECHECK
             && let Some(standing) = &self.standing

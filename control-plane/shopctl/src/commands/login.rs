@@ -32,7 +32,7 @@ pub(super) async fn login(session: &Session, login: Login) -> anyhow::Result<()>
     check_form(&token)?;
     let root = fetch_root(&url, pin, Arc::clone(&session.provider))
         .await
-        .map_err(|error| error.into_failure(&url))?;
+        .map_err(|error| error.failure(&url))?;
     let context = Remembered {
         url,
         pin,

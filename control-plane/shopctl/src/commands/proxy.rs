@@ -47,12 +47,12 @@ struct Door {
 pub(super) async fn run(session: &Session, proxy: cli::Proxy) -> anyhow::Result<()> {
     let (name, context) = session.context()?;
     let dialer = Dialer::new(&context, Protocol::Http1, Arc::clone(&session.provider))
-        .map_err(|error| error.into_failure(&context.url))?;
+        .map_err(|error| error.failure(&context.url))?;
     // Tells at once when nothing is there to forward to.
     dialer
         .dial()
         .await
-        .map_err(|error| error.into_failure(&context.url))?;
+        .map_err(|error| error.failure(&context.url))?;
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, proxy.port))
         .await
         .with_context(|| {

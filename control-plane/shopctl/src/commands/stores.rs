@@ -20,7 +20,7 @@ const FOLLOW_EVERY: Duration = Duration::from_secs(2);
 
 pub(super) async fn run(session: &Session, command: StoreCommand) -> anyhow::Result<()> {
     match command {
-        StoreCommand::Create(create) => self::create(session, create).await,
+        StoreCommand::Create(create) => self::create(session, *create).await,
         StoreCommand::List(list) => self::list(session, list).await,
         StoreCommand::Get { store } => {
             let store = session.client().await?.get_store(&store).await?;

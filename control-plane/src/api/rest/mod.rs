@@ -23,6 +23,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{failure::Failure, guard};
 use crate::app::App;
+use model::StoreChange;
 use problem::{ProblemDocument, Refusal};
 
 #[derive(OpenApi)]
@@ -41,7 +42,7 @@ use problem::{ProblemDocument, Refusal};
         (name = "access", description = "API tokens and the audit chain"),
         (name = "fleet", description = "The whole")
     ),
-    components(schemas(ProblemDocument)),
+    components(schemas(ProblemDocument, StoreChange)),
     security(("token" = [])),
     modifiers(&TokenScheme)
 )]
@@ -85,11 +86,10 @@ pub(super) fn router() -> OpenApiRouter<App> {
 /// The document, as kept in docs/openapi.json.
 pub(super) fn document() -> String {
     let (_, document) = router().split_for_parts();
-    document.to_pretty_json().map_or_else(
-        // Plain data with text keys always serialises; a document that says so is better than a panic.
-        |error| format!("{{\"error\": \"{error}\"}}\n"),
-        |text| text + "\n",
-    )
+    // Plain data with text keys always serialises; a document that says so is better than a panic.
+    document
+        .to_pretty_json()
+        .unwrap_or_else(|error| format!("{{\"error\": \"{error}\"}}"))
 }
 
 /// This document

@@ -51,40 +51,40 @@ pub(super) struct FieldError {
 pub(super) enum Refusals {
     /// The request is wrong; `errors` says where.
     #[response(status = 400, content_type = "application/problem+json")]
-    Invalid(#[to_schema] ProblemDocument),
+    Invalid(ProblemDocument),
     /// No valid API token.
     #[response(status = 401, content_type = "application/problem+json")]
-    Unauthorized(#[to_schema] ProblemDocument),
+    Unauthorized(ProblemDocument),
     /// The token's role may not do this.
     #[response(status = 403, content_type = "application/problem+json")]
-    Forbidden(#[to_schema] ProblemDocument),
+    Forbidden(ProblemDocument),
     /// There is no such thing, or it is not yours.
     #[response(status = 404, content_type = "application/problem+json")]
-    NotFound(#[to_schema] ProblemDocument),
+    NotFound(ProblemDocument),
     /// The present state does not allow it.
     #[response(status = 409, content_type = "application/problem+json")]
-    Conflict(#[to_schema] ProblemDocument),
+    Conflict(ProblemDocument),
     /// Too far back to resume from.
     #[response(status = 410, content_type = "application/problem+json")]
-    Gone(#[to_schema] ProblemDocument),
+    Gone(ProblemDocument),
     /// It is no longer what `If-Match` says.
     #[response(status = 412, content_type = "application/problem+json")]
-    PreconditionFailed(#[to_schema] ProblemDocument),
+    PreconditionFailed(ProblemDocument),
     /// Larger than any honest request.
     #[response(status = 413, content_type = "application/problem+json")]
-    TooLarge(#[to_schema] ProblemDocument),
+    TooLarge(ProblemDocument),
     /// The body is not `application/json`.
     #[response(status = 415, content_type = "application/problem+json")]
-    UnsupportedMediaType(#[to_schema] ProblemDocument),
+    UnsupportedMediaType(ProblemDocument),
     /// Too much at once.
     #[response(status = 429, content_type = "application/problem+json")]
-    Exhausted(#[to_schema] ProblemDocument),
+    Exhausted(ProblemDocument),
     /// Our mistake; `detail` says what to look for in the log.
     #[response(status = 500, content_type = "application/problem+json")]
-    Internal(#[to_schema] ProblemDocument),
+    Internal(ProblemDocument),
     /// Not possible now; nothing was changed. Try again.
     #[response(status = 503, content_type = "application/problem+json")]
-    Unavailable(#[to_schema] ProblemDocument),
+    Unavailable(ProblemDocument),
 }
 
 /// An error that a handler answers with.

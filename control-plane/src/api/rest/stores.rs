@@ -12,7 +12,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::{
     extract::{Body, Conditions, Known, Nothing, Query},
-    fields::{Fields, Readable},
+    fields::{Fields, Read, Readable},
     location,
     model::{EventList, Operation, Store, StoreList},
     page::{Page, PageQuery},
@@ -200,7 +200,7 @@ pub(super) async fn create_store(
     conditions: Conditions,
     Body(read): Body<app::CreateStore>,
 ) -> Result<Response, Refusal> {
-    let mut input = read.checked()?;
+    let mut input = whole(&app, read).await?;
     input.idempotency_key = conditions.idempotency_key;
     Ok(accepted(app.create_store(&caller, input).await?))
 }
@@ -294,6 +294,25 @@ pub(super) async fn list_events(
     Ok(Json(
         app.list_events(ListEvents { page, store }).await?.into(),
     ))
+}
+
+/// What was read, or everything wrong with it: with its shape, and with the meaning of the fields whose shape is right.
+async fn whole(app: &App, read: Read<app::CreateStore>) -> Result<app::CreateStore, Refusal> {
+    let Read {
+        value,
+        mut problems,
+    } = read;
+    if problems.is_empty() {
+        return Ok(value);
+    }
+    let meaning = app.check_store(&value).await?;
+    let shapeless: Vec<String> = problems.iter().map(|p| p.pointer.clone()).collect();
+    problems.extend(
+        meaning
+            .into_iter()
+            .filter(|problem| !shapeless.contains(&problem.pointer)),
+    );
+    Err(problems.into())
 }
 
 fn action(store: String, Why(reason): Why, conditions: Conditions) -> StoreAction {

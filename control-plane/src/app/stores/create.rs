@@ -104,6 +104,19 @@ impl App {
         })
     }
 
+    /// Everything that is wrong with a new store; writes nothing. For the border, which has found faults of its own and tells all at once.
+    ///
+    /// # Errors
+    /// When the database cannot be asked.
+    pub async fn check_store(&self, input: &CreateStore) -> Result<Vec<Problem>, AppError> {
+        let (checked, partial) = check(self, input);
+        let rendered = checked.and_then(|checked| render(self, checked));
+        let mut problems = rendered.err().unwrap_or_default();
+        let mut tx = self.context().db.read().await?;
+        problems.extend(taken(&mut tx, input, &partial).await?);
+        Ok(problems)
+    }
+
     fn new_store(
         &self,
         id: StoreId,
