@@ -32,6 +32,7 @@ CREATE TABLE nodes (
   engine_version TEXT NOT NULL,
   boot_id TEXT NOT NULL,
   render_versions TEXT NOT NULL,
+  orphans TEXT NOT NULL,
   joined_at INTEGER NOT NULL,
   link TEXT NOT NULL,
   link_since INTEGER NOT NULL,

@@ -78,7 +78,7 @@ impl Settings {
             base_domain,
             provision_deadline: Duration::from_secs(600),
             provisioning_per_node: 4,
-            cpu_overcommit: 4,
+            cpu_overcommit: 40,
             unreachable_after: Duration::from_secs(30),
             root_pin,
             enroll_addresses: Vec::new(),

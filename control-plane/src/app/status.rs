@@ -27,6 +27,14 @@ impl App {
         }
         for node in &nodes {
             let used = disk_used_percent(&node.capacity);
+            if !node.orphans.is_empty() {
+                let stores: Vec<String> = node.orphans.iter().map(ToString::to_string).collect();
+                warnings.push(format!(
+                    "node {} holds stores that this control plane has not placed there, perhaps because it came from a backup: {}",
+                    node.name,
+                    stores.join(", ")
+                ));
+            }
             match node.status() {
                 NodeStatus::Unreachable => {
                     warnings.push(format!("node {} has no session", node.name));

@@ -252,6 +252,7 @@ impl Db {
             render_versions: Vec::new(),
             joined_at: attempt.now,
             link: Link::Never,
+            orphans: Vec::new(),
         })
         .await?;
         tx.commit().await?;

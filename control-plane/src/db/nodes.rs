@@ -72,6 +72,7 @@ fn node(row: &Row) -> Result<Node, DbError> {
         boot_id: row.text("boot_id")?,
         render_versions: row.json("render_versions")?,
         joined_at: row.time("joined_at")?,
+        orphans: row.json("orphans")?,
         link: match row.text("link")?.as_str() {
             "up" => Link::Up { since },
             "down" => Link::Down { since },
@@ -88,8 +89,8 @@ impl Tx {
     pub async fn insert_node(&mut self, node: &Node) -> Result<(), DbError> {
         let (link, since) = link_words(node.link, node.joined_at);
         self.execute(
-            "INSERT INTO nodes (id, name, capacity, agent_version, engine_version, boot_id, render_versions, joined_at, link, link_since) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+            "INSERT INTO nodes (id, name, capacity, agent_version, engine_version, boot_id, render_versions, joined_at, link, link_since, \
+             orphans) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
             args![
                 &node.id,
                 &node.name,
@@ -101,6 +102,7 @@ impl Tx {
                 node.joined_at,
                 link,
                 since,
+                json(&node.orphans)?,
             ],
         )
         .await?;
@@ -116,7 +118,7 @@ impl Tx {
         let changed = self
             .execute(
                 "UPDATE nodes SET capacity = $1, agent_version = $2, engine_version = $3, boot_id = $4, render_versions = $5, link = $6, \
-                 link_since = $7 WHERE id = $8 AND removed_at IS NULL",
+                 link_since = $7, orphans = $8 WHERE id = $9 AND removed_at IS NULL",
                 args![
                     json(&CapacityRow::from(&node.capacity))?,
                     &node.agent_version,
@@ -125,6 +127,7 @@ impl Tx {
                     json(&node.render_versions)?,
                     link,
                     since,
+                    json(&node.orphans)?,
                     &node.id,
                 ],
             )

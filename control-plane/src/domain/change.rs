@@ -80,9 +80,12 @@ pub fn decide(
 }
 
 /// The store's next generation. What was acknowledged of the one before says nothing about it.
+///
+/// It is newer than anything node or agent hold: after a restore from a backup they may hold more than we know, and an operator's word
+/// takes the store over.
 fn changed(store: &Store, lifecycle: Lifecycle, kind: OperationKind) -> Store {
     let mut next = store.clone();
-    next.generation = store.generation.next();
+    next.generation = store.newest_held().next();
     next.lifecycle = lifecycle;
     if let Lifecycle::Live(run_state) = lifecycle {
         next.spec.run_state = run_state;
@@ -108,3 +111,6 @@ fn changed(store: &Store, lifecycle: Lifecycle, kind: OperationKind) -> Store {
     }
     next
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,3 +13,5 @@ pub mod selector;
 pub mod session;
 pub mod store;
 pub mod template;
+#[cfg(test)]
+mod testing;

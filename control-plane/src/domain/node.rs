@@ -1,7 +1,7 @@
 //! A node as the control plane knows it.
 
 use jiff::Timestamp;
-use shop_proto::NodeId;
+use shop_proto::{NodeId, StoreId};
 
 use super::session::Capacity;
 
@@ -20,6 +20,8 @@ pub struct Node {
     pub render_versions: Vec<u32>,
     pub joined_at: Timestamp,
     pub link: Link,
+    /// Stores it held at its last hello that this control plane does not have there.
+    pub orphans: Vec<StoreId>,
 }
 
 /// A node's session.

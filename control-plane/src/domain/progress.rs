@@ -76,6 +76,9 @@ pub fn condition(store: &Store, operation: Option<&Operation>, facts: &Facts) ->
     if !facts.node_reachable {
         return unreachable(StoreStatus::Unreachable);
     }
+    if store.newest_held() > store.generation {
+        return behind(store, run_state);
+    }
     let failed = operation.filter(|operation| {
         operation.state == OperationState::Failed && operation.generation == store.generation
     });
@@ -110,6 +113,25 @@ fn unreachable(status: StoreStatus) -> Condition {
         status,
         "node_unreachable",
         "the store's node has no session with the control plane; the store goes on as it was. Look at the node agent and its network",
+    )
+}
+
+/// Node or agent hold something newer than we know: a control plane from a backup. The store goes on as its agent says; nothing is ordered.
+fn behind(store: &Store, wanted: RunState) -> Condition {
+    let status = match &store.report {
+        Some(report) => reported(report, wanted, 0).status,
+        None => awaited(store, wanted).status,
+    };
+    Condition::new(
+        status,
+        "needs_review",
+        format!(
+            "its node or agent holds generation {}, newer than {} here: this control plane is behind, perhaps from a backup. \
+             Look whether the store is as it should be; `shopctl store restart {}` takes it over",
+            store.newest_held(),
+            store.generation,
+            store.name
+        ),
     )
 }
 
@@ -433,3 +455,6 @@ pub fn cancelled(operation: &Operation, by: OperationKind, now: Timestamp) -> Op
     next.steps = steps;
     next
 }
+
+#[cfg(test)]
+mod tests;

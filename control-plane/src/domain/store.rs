@@ -46,6 +46,15 @@ pub struct Store {
     pub change_seq: u64,
 }
 
+impl Store {
+    /// The newest generation that anybody is known to hold.
+    #[must_use]
+    pub fn newest_held(&self) -> Generation {
+        let held = self.on_node.generation.max(self.on_agent.generation);
+        Generation::new(held).map_or(self.generation, |held| held.max(self.generation))
+    }
+}
+
 /// Where it runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Placement {

@@ -15,6 +15,7 @@ on_every_database! {
     the_clock_stops_while_secrets_are_awaited,
     an_unreachable_node_is_said_and_over,
     a_node_that_forgot_is_told_again,
+    a_control_plane_from_a_backup_orders_nothing,
     twenty_at_once,
     removed_nodes_finish_deletions,
     custom_hosts_are_not_verified,
@@ -563,6 +564,13 @@ mod body {
             matches!(order, NodeOrder::Assign { store, .. } if *store == id).then_some(())
         })
         .await;
+        let warnings = rig.app.status().await.unwrap().warnings;
+        assert!(
+            warnings
+                .iter()
+                .any(|warning| warning.contains("zzzzzzzzzzzz")),
+            "{warnings:?}"
+        );
         // What is not ours is said and left alone.
         assert!(
             !rig.orders
@@ -572,6 +580,70 @@ mod body {
                 .iter()
                 .any(|(_, order)| matches!(order, NodeOrder::Retire { .. }))
         );
+        rig.stop().await;
+    }
+
+    pub async fn a_control_plane_from_a_backup_orders_nothing(url: Option<&str>) {
+        let rig = Rig::start(url).await;
+        let node = rig.node("one").await;
+        rig.app
+            .create_store(&owner(), new_store("shop"))
+            .await
+            .unwrap();
+        let id = rig.bring_up("shop").await;
+        rig.orders.nodes.lock().unwrap().clear();
+        rig.orders.agents.lock().unwrap().clear();
+        let mut hello = hello();
+        hello.inventory = vec![InventoryItem {
+            store: id.clone(),
+            generation: 9,
+            spec_digest: None,
+            retiring: false,
+        }];
+        rig.say(FleetEvent::NodeUp { node, hello }).await;
+        rig.say(FleetEvent::AgentUp {
+            store: id.clone(),
+            hello: agent_hello(9),
+        })
+        .await;
+        rig.until("it says so", || async {
+            let store = rig.app.get_store("shop").await.unwrap().store;
+            if store.reason == "needs_review" && store.on_agent.generation == 9 {
+                Ok(())
+            } else {
+                Err(format!("{store:?}"))
+            }
+        })
+        .await;
+        assert_eq!(
+            rig.app
+                .get_store("shop")
+                .await
+                .unwrap()
+                .store
+                .status
+                .as_str(),
+            "running"
+        );
+        let orders = rig.orders.nodes.lock().unwrap().clone();
+        assert!(orders.is_empty(), "{orders:?}");
+        // An operator's word takes it over, above what they hold.
+        rig.app.restart_store(&owner(), act("shop")).await.unwrap();
+        rig.agent_order("desired above 9", |_, order| match order {
+            AgentOrder::Desired { generation, .. } if generation.get() == 10 => Some(()),
+            _ => None,
+        })
+        .await;
+        rig.report(&id, "running").await;
+        rig.until("taken over", || async {
+            let store = rig.app.get_store("shop").await.unwrap().store;
+            if store.reason.is_empty() && store.status.as_str() == "running" {
+                Ok(())
+            } else {
+                Err(format!("{store:?}"))
+            }
+        })
+        .await;
         rig.stop().await;
     }
 

@@ -49,14 +49,17 @@ pub(super) async fn up(
     node.link = Link::Up {
         since: app.context().clock.now(),
     };
+    node.orphans.clear();
+    for item in &hello.inventory {
+        if stranger(app, tx, id, item, after).await? {
+            node.orphans.push(item.store.clone());
+        }
+    }
     tx.save_node(&node).await?;
     pressure(app, tx, &before, &node).await?;
     for store in tx.stores_on(id).await? {
         let held = hello.inventory.iter().find(|item| item.store == store.id);
         take_stock(app, tx, &store, held).await?;
-    }
-    for item in &hello.inventory {
-        stranger(app, tx, id, item, after).await?;
     }
     if let Some(roster) = tx.roster().await? {
         after.to_nodes.push((id.clone(), NodeOrder::Roster(roster)));
@@ -94,43 +97,41 @@ async fn take_stock(
     .await
 }
 
-/// Something in the inventory that is not placed there.
+/// Whether something in the inventory is not placed there. It is said once and left alone: never retired without a tombstone of ours.
 async fn stranger(
     app: &App,
     tx: &mut Tx,
     node: &NodeId,
     item: &InventoryItem,
     after: &mut After,
-) -> Result<(), DbError> {
+) -> Result<bool, DbError> {
     match tx.store(&item.store).await? {
-        Some(store) if is_on(&store, node) && store.lifecycle == Lifecycle::Deleted => {
-            // Its end is recorded: a tombstone may go, and what is left may be taken down.
-            let order = if item.retiring {
-                NodeOrder::RetireRecorded { store: store.id }
-            } else {
-                NodeOrder::Retire {
-                    store: store.id,
-                    generation: store.generation,
-                }
-            };
-            after.to_nodes.push((node.clone(), order));
-            Ok(())
-        }
-        Some(store) if is_on(&store, node) => Ok(()),
-        _ if tx
-            .event_known("orphan", Some(&item.store), Some(node))
-            .await? =>
-        {
-            Ok(())
+        Some(store) if is_on(&store, node) => {
+            if store.lifecycle == Lifecycle::Deleted {
+                // Its end is recorded: a tombstone may go, and what is left may be taken down.
+                let order = if item.retiring {
+                    NodeOrder::RetireRecorded { store: store.id }
+                } else {
+                    NodeOrder::Retire {
+                        store: store.id,
+                        generation: store.generation,
+                    }
+                };
+                after.to_nodes.push((node.clone(), order));
+            }
+            Ok(false)
         }
         _ => {
-            let message = format!(
-                "node {node} holds store {}, which is not placed there by this control plane; it is left alone",
-                item.store
-            );
             let about = (Some(&item.store), Some(node));
-            tx.insert_event(&event(app, about, Severity::Error, "orphan", message))
-                .await
+            if !tx.event_known("orphan", about.0, about.1).await? {
+                let message = format!(
+                    "node {node} holds store {}, which this control plane has not placed there; it is left alone",
+                    item.store
+                );
+                let event = event(app, about, Severity::Error, "orphan", message);
+                tx.insert_event(&event).await?;
+            }
+            Ok(true)
         }
     }
 }
