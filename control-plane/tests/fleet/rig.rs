@@ -1,6 +1,6 @@
 //! An enrolment listener and an agents' listener on free ports, with their events in hand.
 
-use std::{net::SocketAddr, ops::Deref, sync::Arc, time::Duration};
+use std::{ops::Deref, sync::Arc, time::Duration};
 
 use control_plane::{
     fleet::{Fleet, FleetEvent, Gate, Limits, Seen, bind, serve_agents, serve_enrolment},
@@ -10,22 +10,12 @@ use control_plane::{
     },
 };
 use jiff::Timestamp;
-use rustls_pki_types::CertificateDer;
 use shop_proto::{Digest, StoreId, TokenText, TrustDomain};
 use tokio::sync::mpsc;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+pub use crate::client::{PATIENCE, Target};
 use crate::memory::{Memory, Token};
-
-/// Everything here happens within milliseconds; a machine under load may take longer.
-pub const PATIENCE: Duration = Duration::from_secs(20);
-
-/// Where to dial, and whom to trust there.
-pub struct Target {
-    pub enrolment: SocketAddr,
-    pub agents: SocketAddr,
-    pub roots: Vec<CertificateDer<'static>>,
-}
 
 pub struct Rig {
     pub target: Target,

@@ -1,6 +1,8 @@
-//! What an agent does, with as little code as possible and none of the agents' own.
+//! What an agent does on the wire, with as little code as possible and none of the agents' own.
 
-use std::{io, net::SocketAddr, sync::Arc};
+#![allow(dead_code, reason = "each test binary uses its part of it")]
+
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use hyper_util::rt::TokioIo;
 use rcgen::{CertificateParams, KeyPair, PublicKeyData, SigningKey};
@@ -25,7 +27,16 @@ use tonic::{
     transport::{Channel, Endpoint},
 };
 
-use crate::rig::{PATIENCE, Target};
+/// Everything here happens within milliseconds; a machine under load may take longer.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Where to dial, and whom to trust there.
+#[derive(Clone)]
+pub struct Target {
+    pub enrolment: SocketAddr,
+    pub agents: SocketAddr,
+    pub roots: Vec<CertificateDer<'static>>,
+}
 
 /// A key, and the request for it.
 pub struct Key {
@@ -104,11 +115,11 @@ pub async fn channel(
         .await
 }
 
-async fn enrolment(target: &Target) -> EnrollmentClient<Channel> {
+async fn enrolment(target: &Target) -> Result<EnrollmentClient<Channel>, Status> {
     let channel = channel(target.enrolment, config(target, None))
         .await
-        .unwrap();
-    EnrollmentClient::new(channel)
+        .map_err(|error| Status::unavailable(format!("{error:?}")))?;
+    Ok(EnrollmentClient::new(channel))
 }
 
 pub async fn join(target: &Target, token: &str, key: &Key) -> Result<EnrollResponse, Status> {
@@ -137,7 +148,7 @@ async fn enrol(target: &Target, key: &Key, authority: Authority) -> Result<Enrol
         sealing_public_key: Vec::new(),
         authority: Some(authority),
     };
-    let answer = enrolment(target).await.enroll(request).await?;
+    let answer = enrolment(target).await?.enroll(request).await?;
     Ok(answer.into_inner())
 }
 
@@ -153,7 +164,7 @@ pub async fn renew(
         current_leaf_der: current.chain_der[0].clone(),
         proof,
     };
-    let answer = enrolment(target).await.renew(request).await?;
+    let answer = enrolment(target).await?.renew(request).await?;
     Ok(answer.into_inner())
 }
 
@@ -222,11 +233,19 @@ pub async fn agent_session(
     credential: (&EnrollResponse, &Key),
     generation: u64,
 ) -> Result<AgentSession, Status> {
+    agent_session_with(target, credential, agent_hello(generation)).await
+}
+
+pub async fn agent_session_with(
+    target: &Target,
+    credential: (&EnrollResponse, &Key),
+    hello: agent::AgentMessage,
+) -> Result<AgentSession, Status> {
     let channel = channel(target.agents, config(target, Some(credential)))
         .await
         .map_err(|error| Status::unavailable(format!("{error:?}")))?;
     let (up, messages) = mpsc::channel(8);
-    up.send(agent_hello(generation)).await.unwrap();
+    up.send(hello).await.unwrap();
     let down = AgentClient::new(channel)
         .session(ReceiverStream::new(messages))
         .await?

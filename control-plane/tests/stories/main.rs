@@ -1,0 +1,12 @@
+//! The whole control plane as its users meet it: real `init`, TLS, SQLite and APIs, with nodes and shop agents that follow a script. No Docker.
+
+mod api;
+#[path = "../support/client.rs"]
+mod client;
+mod node;
+mod plane;
+mod shop;
+mod world;
+
+mod changes;
+mod life;

@@ -1,0 +1,292 @@
+//! A shop agent that follows its node's script: vouched enrolment, a session, reports about what it was told last.
+
+use std::sync::{Arc, Mutex};
+
+use shop_proto::wire::{
+    agent::v1::{self as wire, agent_message::Message as Up, control_message::Message as Down},
+    common::v1 as common,
+    enrollment::v1::EnrollResponse,
+};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinHandle,
+};
+use tonic::Status;
+
+use crate::{
+    client::{Key, agent_hello, agent_session_with, enrol_store},
+    node::{RECONNECT, Script},
+    plane::Place,
+};
+
+/// What becomes of a store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Behaviour {
+    /// Comes up, and stops when told.
+    Serve,
+    /// On its way, and gets no further.
+    Starting,
+    /// A service crashes again and again.
+    Crash {
+        service: String,
+        exit_code: i32,
+    },
+    AwaitSecrets,
+    /// Takes what it is told and says nothing.
+    Silent,
+}
+
+/// What it holds: survives its sessions.
+#[derive(Default)]
+struct Ledger {
+    credential: Option<EnrollResponse>,
+    desired: Option<wire::Desired>,
+    outdated: Vec<String>,
+}
+
+pub struct Shop {
+    store: String,
+    key: Arc<Key>,
+    ledger: Arc<Mutex<Ledger>>,
+    task: Option<JoinHandle<()>>,
+}
+
+impl Drop for Shop {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+impl Shop {
+    pub fn new(store: &str) -> Self {
+        Self {
+            store: store.to_owned(),
+            key: Arc::new(Key::new()),
+            ledger: Arc::default(),
+            task: None,
+        }
+    }
+
+    pub fn spki(&self) -> String {
+        self.key.spki().to_string()
+    }
+
+    pub fn credential(&self) -> Option<(EnrollResponse, Arc<Key>)> {
+        let ledger = self.ledger.lock().unwrap();
+        ledger
+            .credential
+            .clone()
+            .map(|answer| (answer, self.key.clone()))
+    }
+
+    pub fn desired(&self) -> Option<wire::Desired> {
+        self.ledger.lock().unwrap().desired.clone()
+    }
+
+    /// Orders that went back in time.
+    pub fn outdated(&self) -> Vec<String> {
+        self.ledger.lock().unwrap().outdated.clone()
+    }
+
+    pub fn start(
+        &mut self,
+        place: watch::Receiver<Place>,
+        script: watch::Receiver<Script>,
+        seen: watch::Sender<u64>,
+    ) {
+        if self.task.is_some() {
+            return;
+        }
+        let runner = Runner {
+            store: self.store.clone(),
+            key: self.key.clone(),
+            ledger: self.ledger.clone(),
+            place,
+            script,
+            seen,
+        };
+        self.task = Some(tokio::spawn(runner.run()));
+    }
+
+    pub fn stop(&mut self) {
+        if let Some(task) = self.task.take() {
+            task.abort();
+        }
+    }
+}
+
+struct Runner {
+    store: String,
+    key: Arc<Key>,
+    ledger: Arc<Mutex<Ledger>>,
+    place: watch::Receiver<Place>,
+    script: watch::Receiver<Script>,
+    seen: watch::Sender<u64>,
+}
+
+impl Runner {
+    async fn run(mut self) {
+        loop {
+            if let Err(status) = self.once().await {
+                tracing::debug!(%status, store = self.store, "the scripted shop agent's session ended");
+            }
+            tokio::time::sleep(RECONNECT).await;
+        }
+    }
+
+    async fn once(&mut self) -> Result<(), Status> {
+        let target = self.place.borrow().target.clone();
+        let known = self.ledger.lock().unwrap().credential.clone();
+        let credential = match known {
+            Some(credential) => credential,
+            None => {
+                let answer = enrol_store(&target, &self.store, &self.key).await?;
+                self.ledger.lock().unwrap().credential = Some(answer.clone());
+                answer
+            }
+        };
+        let desired = self.ledger.lock().unwrap().desired.clone();
+        let (generation, digest) =
+            desired.map_or((0, String::new()), |it| (it.generation, it.spec_digest));
+        let mut hello = agent_hello(generation);
+        if let Some(Up::Hello(hello)) = &mut hello.message {
+            hello.spec_digest = digest;
+        }
+        let mut session = agent_session_with(&target, (&credential, &self.key), hello).await?;
+        self.tell(&session.up).await?;
+        loop {
+            tokio::select! {
+                order = session.down.message() => {
+                    let Some(order) = order? else { return Ok(()) };
+                    self.seen.send_modify(|seen| *seen += 1);
+                    match order.message {
+                        Some(Down::Desired(desired)) => match self.accept(desired) {
+                            Ok(()) => self.tell(&session.up).await?,
+                            Err(refusal) => self.say(&session.up, Up::Refusal(refusal)).await?,
+                        },
+                        Some(Down::SealedRequest(request)) => {
+                            self.say(&session.up, Up::SealedResult(answered(request))).await?;
+                        }
+                        _ => {}
+                    }
+                }
+                changed = self.script.changed() => {
+                    if changed.is_err() {
+                        return Ok(());
+                    }
+                    self.tell(&session.up).await?;
+                }
+            }
+        }
+    }
+
+    /// The generation rule.
+    fn accept(&self, desired: wire::Desired) -> Result<(), wire::Refusal> {
+        let mut ledger = self.ledger.lock().unwrap();
+        let code = match &ledger.desired {
+            Some(held) if desired.generation < held.generation => "generation_outdated",
+            Some(held)
+                if desired.generation == held.generation
+                    && desired.spec_digest != held.spec_digest =>
+            {
+                "content_changed"
+            }
+            _ => {
+                ledger.desired = Some(desired);
+                return Ok(());
+            }
+        };
+        ledger.outdated.push(format!("{code}: {desired:?}"));
+        Err(wire::Refusal {
+            generation: desired.generation,
+            code: code.to_owned(),
+            message: "by the generation rule".to_owned(),
+        })
+    }
+
+    /// How the store is, as the script has it.
+    async fn tell(&self, up: &mpsc::Sender<wire::AgentMessage>) -> Result<(), Status> {
+        let behaviour = self.script.borrow().shops.clone();
+        let desired = self.ledger.lock().unwrap().desired.clone();
+        let Some(desired) = desired else {
+            return Ok(());
+        };
+        if behaviour == Behaviour::Silent {
+            return Ok(());
+        }
+        let starting = report(&desired, &Behaviour::Starting);
+        self.say(up, Up::Report(starting)).await?;
+        if behaviour == Behaviour::Starting {
+            return Ok(());
+        }
+        self.say(up, Up::Report(report(&desired, &behaviour))).await
+    }
+
+    async fn say(&self, up: &mpsc::Sender<wire::AgentMessage>, message: Up) -> Result<(), Status> {
+        self.seen.send_modify(|seen| *seen += 1);
+        let message = wire::AgentMessage {
+            message: Some(message),
+        };
+        up.send(message)
+            .await
+            .map_err(|_| Status::unavailable("the session is over"))
+    }
+}
+
+/// What an agent says about what it was told, when it behaves so.
+pub fn report(desired: &wire::Desired, behaviour: &Behaviour) -> common::StoreReport {
+    let spec = desired.spec.clone().unwrap_or_default();
+    let running = spec.run_state == "running";
+    let (state, reason) = match behaviour {
+        Behaviour::Serve if running => ("running", ""),
+        Behaviour::Serve => ("stopped", ""),
+        Behaviour::AwaitSecrets => ("waiting", "awaiting_secrets"),
+        _ if running => ("starting", ""),
+        _ => ("stopping", ""),
+    };
+    let mut report = common::StoreReport {
+        generation: desired.generation,
+        spec_digest: desired.spec_digest.clone(),
+        state: state.to_owned(),
+        reason: reason.to_owned(),
+        restart_seq: spec.restart_seq,
+        steps: vec![common::StepStatus {
+            name: "start db".to_owned(),
+            state: if state == "starting" {
+                "running"
+            } else {
+                "done"
+            }
+            .to_owned(),
+            started_unix_ms: 1,
+            ended_unix_ms: 0,
+        }],
+        ..common::StoreReport::default()
+    };
+    if let Behaviour::Crash { service, exit_code } = behaviour {
+        report.replicas = vec![common::ReplicaStatus {
+            key: Some(common::ReplicaKey {
+                service: service.clone(),
+                slot: "fixed".to_owned(),
+                replica: 0,
+            }),
+            phase: "crash_looping".to_owned(),
+            reason: "exited".to_owned(),
+            has_exit_code: true,
+            exit_code: *exit_code,
+            restarts: 4,
+            ..common::ReplicaStatus::default()
+        }];
+    }
+    report
+}
+
+/// Opaque to everybody but who asked.
+fn answered(request: wire::SealedRequest) -> wire::SealedResult {
+    wire::SealedResult {
+        operation_id: request.operation_id,
+        code: "ok".to_owned(),
+        enc: vec![1; 32],
+        ciphertext: b"sealed: only the caller can read it".to_vec(),
+    }
+}
