@@ -7,6 +7,8 @@
 //! - *Slotted* services (web, php-fpm) get traffic only through `Serve`, so they start as soon as their secrets are delivered; it is
 //!   `Serve` that waits for their dependencies, the once-tasks and the deep check.
 //!
+//! Starts are asked for in start order, because the node starts few containers at a time: the database first.
+//!
 //! Stopping is the reverse: nobody serves, then the services nobody running depends on, and so on; slotted ones before fixed ones.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -273,13 +275,32 @@ fn running(input: &Input<'_>, now: Instant) -> Vec<Step> {
             steps.push(Step::Deliver(consumer));
         }
     }
+    // The node starts few containers at a time: what others wait for must be asked for first, so nobody overtakes a service that
+    // gets its secrets in a moment.
+    let mut waiting_for_secrets = false;
     for (service, key) in input.wanted() {
-        steps.extend(bring_up(input, service, key));
+        waiting_for_secrets |= gets_secrets_soon(input, service, &key, now);
+        let step = bring_up(input, service, key);
+        steps.extend(step.filter(|step| !(waiting_for_secrets && matches!(step, Step::Start(_)))));
     }
     steps.extend(unwanted(input));
     steps.extend(tasks::due(input, now));
     steps.extend(serve::change(input));
     steps
+}
+
+/// Whether a container is about to be started and lacks only secrets that are being delivered.
+fn gets_secrets_soon(
+    input: &Input<'_>,
+    service: &ServicePlan,
+    key: &ReplicaKey,
+    now: Instant,
+) -> bool {
+    let target = Target::Secrets(service.name.clone());
+    let on_their_way = input.busy.contains(&target) || input.free(&target, now);
+    let lacks = !input.has_secrets(&service.name, &service.container.secrets);
+    let to_start = !input.replicas.get(key).is_some_and(Replica::running);
+    lacks && on_their_way && to_start
 }
 
 /// The next step of a container that should run.

@@ -339,6 +339,46 @@ fn everything_is_created_and_delivered_at_once() {
 }
 
 #[test]
+fn the_database_is_started_first_and_nobody_waits_for_secrets_that_do_not_come() {
+    let mut shop = Shop::new();
+    shop.begin();
+    for target in shop.busy.keys().cloned().collect::<Vec<_>>() {
+        let delivers_to_db = target == Target::Secrets("db".parse().unwrap());
+        if !delivers_to_db {
+            shop.finish(&target, true);
+        }
+    }
+    assert_eq!(
+        shop.decide().now,
+        vec![],
+        "all wait for the database's secrets"
+    );
+    let held = BTreeMap::from([(
+        Target::Secrets("db".parse().unwrap()),
+        shop.now + Duration::from_secs(1),
+    )]);
+    let without = shop.look(|input| {
+        let input = Input {
+            busy: &BTreeSet::new(),
+            holds: &held,
+            ..*input
+        };
+        steps(&input, shop.now)
+    });
+    assert!(
+        without
+            .now
+            .iter()
+            .any(|step| matches!(step, Step::Start(_)))
+    );
+    shop.finish(&Target::Secrets("db".parse().unwrap()), true);
+    assert_eq!(
+        shop.decide().now.first(),
+        Some(&Step::Start(key("db", Slot::Fixed)))
+    );
+}
+
+#[test]
 fn a_restart_stops_all_then_starts_all() {
     let mut shop = running();
     shop.spec.restart_seq = 3;
