@@ -38,6 +38,7 @@ unit_suite() {
     phase 'lints' lints
     phase 'binaries' binaries
     phase 'images' deploy/images/build
+    phase 'templates by hand' tests/by-hand
     phase 'PostgreSQL for the tests' postgres_up
     export SHOPFLEET_TEST_DOCKER=1
     counted 'Rust tests' rust_tests
