@@ -19,7 +19,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Make configuration, identity, database and the first admin token. Run again, it changes nothing.
-    Init(Init),
+    Init(Box<Init>),
     /// Serve until SIGTERM.
     Serve(Location),
     /// Bring the database's schema to what this release knows.

@@ -23,7 +23,7 @@ use crate::{
 /// What a person should read.
 pub async fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
-        Command::Init(options) => init::run(options).await,
+        Command::Init(options) => init::run(*options).await,
         Command::Serve(location) => serve(&location.path()).await,
         Command::Migrate(location) => migrate(&location.path()).await,
         Command::Token {

@@ -52,7 +52,7 @@ async fn events_go_up_and_orders_come_down_in_the_name_of_the_certificate() {
     };
     assert_eq!(node.as_str(), answer.node_id);
     assert_eq!(hello.boot_id, "boot");
-    assert_eq!(rig.fleet.connected().nodes, [node.clone()]);
+    assert_eq!(rig.fleet.connected().nodes, std::slice::from_ref(&node));
 
     let vouch = Up::Vouch(node::Vouch {
         store_id: STORE.to_owned(),

@@ -15,6 +15,10 @@ use super::FleetEvent;
 
 /// A message of a session, checked.
 #[derive(Debug)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "taken apart where it is made; a box would cost more than the move"
+)]
 pub enum Input<Hello> {
     /// Starts the session.
     Hello(Hello),
