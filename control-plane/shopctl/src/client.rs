@@ -232,9 +232,9 @@ impl Client {
         answer.map(Operation::from)
     }
 
-    /// All pages, oldest first.
-    pub(crate) async fn list_events(&self, store: &str) -> Result<Vec<Event>, Failure> {
-        let mut events = Vec::new();
+    /// Events after a number, oldest first.
+    pub(crate) async fn list_events(&self, store: &str, after: u64) -> Result<Vec<Event>, Failure> {
+        let mut events: Vec<Event> = Vec::new();
         let mut page_token = String::new();
         loop {
             let mut admin = self.admin.clone();
@@ -244,14 +244,16 @@ impl Client {
                 page_token,
             };
             let page = self.call(CALL_DEADLINE, admin.list_events(request)).await?;
-            events.extend(page.events.into_iter().map(Event::from));
             page_token = page.next_page_token;
-            if page_token.is_empty() {
-                break;
+            let before = events.len();
+            // Pages begin with the newest.
+            let new = page.events.into_iter().filter(|event| event.seq > after);
+            events.extend(new.map(Event::from));
+            if page_token.is_empty() || events.len() - before < PAGE as usize {
+                events.sort_by_key(|event| event.seq);
+                return Ok(events);
             }
         }
-        events.sort_by_key(|event: &Event| event.seq);
-        Ok(events)
     }
 
     /// Pages up to a number of operations, newest first.

@@ -234,3 +234,6 @@ impl ServerCertVerifier for PinnedRoot {
             .supported_schemes()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -111,7 +111,7 @@ async fn connection(stream: TcpStream, door: Arc<Door>) {
 
 impl Door {
     async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
-        if let Err(why) = self.admit(request.headers()) {
+        if let Err(why) = admit(self.port, request.headers()) {
             return plain(StatusCode::FORBIDDEN, why);
         }
         match self.forward(request).await {
@@ -123,30 +123,6 @@ impl Door {
                     self.dialer.url()
                 ),
             ),
-        }
-    }
-
-    fn admit(&self, headers: &HeaderMap) -> Result<(), &'static str> {
-        let port = self.port;
-        let ours = |authority: &str| {
-            authority == format!("127.0.0.1:{port}") || authority == format!("localhost:{port}")
-        };
-        let text =
-            |name: header::HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or(""));
-        if !text(header::HOST).is_some_and(ours) {
-            return Err("this door answers for 127.0.0.1 and localhost only");
-        }
-        match text(header::ORIGIN) {
-            None => {}
-            Some(origin) if origin.strip_prefix("http://").is_some_and(ours) => {}
-            Some(_) => return Err("requests of other sites are refused"),
-        }
-        let site = headers
-            .get("sec-fetch-site")
-            .map(|value| value.to_str().unwrap_or(""));
-        match site {
-            None | Some("same-origin" | "none") => Ok(()),
-            Some(_) => Err("requests of other sites are refused"),
         }
     }
 
@@ -184,6 +160,30 @@ impl Door {
             body,
             _connection: connection,
         }))
+    }
+}
+
+/// Whether a request can only come from this machine's own user, not from a web page of somebody else.
+fn admit(port: u16, headers: &HeaderMap) -> Result<(), &'static str> {
+    let ours = |authority: &str| {
+        authority == format!("127.0.0.1:{port}") || authority == format!("localhost:{port}")
+    };
+    let text =
+        |name: header::HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or(""));
+    if !text(header::HOST).is_some_and(ours) {
+        return Err("this door answers for 127.0.0.1 and localhost only");
+    }
+    match text(header::ORIGIN) {
+        None => {}
+        Some(origin) if origin.strip_prefix("http://").is_some_and(ours) => {}
+        Some(_) => return Err("requests of other sites are refused"),
+    }
+    let site = headers
+        .get("sec-fetch-site")
+        .map(|value| value.to_str().unwrap_or(""));
+    match site {
+        None | Some("same-origin" | "none") => Ok(()),
+        Some(_) => Err("requests of other sites are refused"),
     }
 }
 
@@ -233,4 +233,39 @@ fn plain(status: StatusCode, text: &str) -> Response<Body> {
         HeaderValue::from_static("text/plain; charset=utf-8"),
     );
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn admit(headers: &[(&'static str, &'static str)]) -> bool {
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.insert(*name, HeaderValue::from_static(value));
+        }
+        super::admit(7441, &map).is_ok()
+    }
+
+    #[test]
+    fn only_this_door_and_its_own_pages_are_let_in() {
+        assert!(admit(&[("host", "127.0.0.1:7441")]));
+        assert!(admit(&[
+            ("host", "localhost:7441"),
+            ("sec-fetch-site", "none")
+        ]));
+        assert!(admit(&[
+            ("host", "localhost:7441"),
+            ("origin", "http://localhost:7441"),
+            ("sec-fetch-site", "same-origin")
+        ]));
+        let good = ("host", "127.0.0.1:7441");
+        assert!(!admit(&[]));
+        assert!(!admit(&[("host", "127.0.0.1:7442")]));
+        assert!(!admit(&[("host", "rebound.example:7441")]));
+        assert!(!admit(&[good, ("origin", "https://evil.example")]));
+        assert!(!admit(&[good, ("origin", "null")]));
+        assert!(!admit(&[good, ("sec-fetch-site", "cross-site")]));
+        assert!(!admit(&[good, ("sec-fetch-site", "same-site")]));
+    }
 }

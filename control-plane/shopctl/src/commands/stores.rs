@@ -324,7 +324,7 @@ fn replicas(replicas: &[Replica]) -> Table {
 
 async fn events(session: &Session, store: &str, follow: bool) -> anyhow::Result<()> {
     let client = session.client().await?;
-    let mut events = client.list_events(store).await?;
+    let mut events = client.list_events(store, 0).await?;
     if !follow {
         return session.printer.list(
             &events,
@@ -346,12 +346,17 @@ async fn events(session: &Session, store: &str, follow: bool) -> anyhow::Result<
     }
     let mut seen = 0;
     loop {
-        for event in events.iter().filter(|event| event.seq > seen) {
+        for event in &events {
             session.printer.item(event, || line(event))?;
+            seen = event.seq;
         }
-        seen = events.last().map_or(seen, |event| event.seq.max(seen));
         sleep(FOLLOW_EVERY).await;
-        events = client.list_events(store).await?;
+        events = loop {
+            match client.list_events(store, seen).await {
+                Err(problem) if problem.passes() => sleep(FOLLOW_EVERY).await,
+                listed => break listed?,
+            }
+        };
     }
 }
 

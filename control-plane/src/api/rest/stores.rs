@@ -282,7 +282,7 @@ pub(super) async fn restart_store(
     Ok(accepted(app.restart_store(&caller, input).await?))
 }
 
-/// List what happened to a store
+/// List what happened to a store, newest first
 #[utoipa::path(get, path = "/api/v1/stores/{store}/events", tag = "stores", operation_id = "list_events",
     params(("store" = String, Path, description = "Name or id"), PageQuery),
     responses((status = 200, description = "A page of events", body = EventList), Refusals))]
