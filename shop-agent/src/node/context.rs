@@ -19,7 +19,7 @@ use super::{
     paths::Paths,
     render::Place,
     settings::NodeArgs,
-    state::{Accepted, NodeRecord, State, StoreRecord},
+    state::{Accepted, NodeRecord, State, StoreRecord, Surroundings},
     tasks::Tasks,
 };
 use crate::identity::{Credential, Trust};
@@ -164,10 +164,13 @@ impl Node {
         }
     }
 
-    /// Networks the host routes elsewhere: none of ours may overlap them.
+    /// What addresses depend on, now.
     #[must_use]
-    pub fn host_routes(&self) -> Vec<Cidr> {
-        host_routes(&self.id)
+    pub fn surroundings(&self) -> Surroundings {
+        Surroundings {
+            host_routes: host_routes(&self.id),
+            unix_ms: now_unix_ms(),
+        }
     }
 
     /// Something of a store changed: its agent and its worker look again.

@@ -103,7 +103,8 @@ async fn take(node: &Arc<Node>, assignment: Assignment) -> Result<(Digest, Accep
         spec,
         plan_digest,
     };
-    let accept = blocking(&node.state, move |state| state.accept(order))
+    let now = node.surroundings();
+    let accept = blocking(&node.state, move |state| state.accept(order, &now))
         .await
         .map_err(|error| refuse("node_disk", error.to_string()))?
         .map_err(|error| Reason::from(&error))?;

@@ -216,10 +216,9 @@ fn wanted(record: &StoreRecord, plans: &[Rendered]) -> Vec<NetworkName> {
                 .contains(&NetworkName::Egress)
         })
     });
-    let second = record.subnets.contains_key(&NetworkName::AppB);
     [
         (NetworkName::AppA, true),
-        (NetworkName::AppB, second),
+        (NetworkName::AppB, record.second_slot),
         (NetworkName::Data, true),
         (NetworkName::Egress, egress),
     ]

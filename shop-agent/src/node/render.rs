@@ -139,9 +139,7 @@ impl Place<'_> {
         let uid = self.record.uid_base;
         let attachments = AGENT_NETWORKS
             .into_iter()
-            .filter(|network| {
-                *network != NetworkName::AppB || self.record.subnets.contains_key(network)
-            })
+            .filter(|network| *network != NetworkName::AppB || self.record.second_slot)
             .map(|network| self.attachment(network, address::AGENT, "agent"))
             .collect::<Result<Vec<_>, _>>()?;
         let mut mounts = vec![

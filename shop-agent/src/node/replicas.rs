@@ -7,7 +7,7 @@ use shop_plan::{NetworkName, names::label};
 use shop_proto::StoreId;
 
 use super::{
-    context::{Node, Store, now_unix_ms},
+    context::{Node, Store},
     docker::{ContainerSpec, Created, Engine, EngineError, Observed, Removed, Started},
     firewall::{self, FirewallError},
     paths::Paths,
@@ -115,7 +115,7 @@ pub async fn networks(
     store: &StoreId,
     wanted: &[NetworkName],
 ) -> Result<Arc<StoreRecord>, ReplicaError> {
-    let record = ranges(node, store, wanted).await?;
+    let record = ranges(node, store).await?;
     let place = node.place(&record);
     let specs = wanted
         .iter()
@@ -126,30 +126,11 @@ pub async fn networks(
     Ok(record)
 }
 
-async fn ranges(
-    node: &Node,
-    store: &StoreId,
-    wanted: &[NetworkName],
-) -> Result<Arc<StoreRecord>, ReplicaError> {
-    let record = node.state.store(store).ok_or(ChangeError::Unknown)?;
-    if wanted
-        .iter()
-        .all(|network| record.subnets.contains_key(network))
-    {
-        return Ok(record);
-    }
-    let routes = node.host_routes();
-    let (id, wanted) = (store.clone(), wanted.to_vec());
-    let record = blocking(&node.state, move |state| {
-        for network in wanted {
-            state.subnet(&id, network, &routes, now_unix_ms())?;
-        }
-        state.store(&id).ok_or(ChangeError::Unknown)
-    })
-    .await??;
+async fn ranges(node: &Node, store: &StoreId) -> Result<Arc<StoreRecord>, ReplicaError> {
+    let (id, now) = (store.clone(), node.surroundings());
+    let record = blocking(&node.state, move |state| state.ranges(&id, &now)).await??;
     // A bridge that the table does not know yet would be shut even to its own containers.
     firewall::assert(node).await?;
-    node.routing.notify_one();
     Ok(record)
 }
 

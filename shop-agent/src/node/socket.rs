@@ -137,9 +137,10 @@ mod tests {
         }
         let door = Door::open(&path, us + 4711, 1).unwrap();
         let mut client = UnixStream::connect(&path).await.unwrap();
+        let mut byte = [0];
         let refused = tokio::select! {
             visitor = door.next() => visitor.is_err(),
-            read = client.read(&mut [0]) => matches!(read, Ok(0) | Err(_)),
+            read = client.read(&mut byte) => matches!(read, Ok(0) | Err(_)),
         };
         assert!(refused);
     }

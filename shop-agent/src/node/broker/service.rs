@@ -23,6 +23,7 @@ use crate::{
     node::{
         context::{Node, Rendered, Store},
         docker::{ContainerSpec, Scope},
+        prepare,
         replicas::{self, ReplicaError},
         routes,
         state::{Serve, StoreRecord},
@@ -113,13 +114,21 @@ impl StoreBroker {
 
     /// The networks a replica needs; `app-b` is made when it is first asked for, and the agent joins it.
     async fn networks(&self, mut named: Named, key: &ReplicaKey) -> Result<Named, Status> {
-        if key.slot == Slot::B && !named.record.subnets.contains_key(&NetworkName::AppB) {
-            named.record = replicas::networks(&self.node, &self.store.id, &[NetworkName::AppB])
+        if key.slot == Slot::B && !named.record.second_slot {
+            let refused = |error: ReplicaError| replies::of_replica(&error);
+            replicas::networks(&self.node, &self.store.id, &[NetworkName::AppB])
                 .await
-                .map_err(|error| replies::of_replica(&error))?;
-            super::super::prepare::join_agent(&self.node, &self.store)
+                .map_err(refused)?;
+            let id = self.store.id.clone();
+            named.record = blocking(&self.node.state, move |state| {
+                state.change(&id, |record| record.second_slot = true)
+            })
+            .await
+            .map_err(|error| refused(error.into()))?
+            .map_err(|error| refused(error.into()))?;
+            prepare::join_agent(&self.node, &self.store)
                 .await
-                .map_err(|error| replies::of_replica(&error))?;
+                .map_err(refused)?;
         }
         Ok(named)
     }

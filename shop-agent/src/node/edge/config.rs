@@ -114,6 +114,8 @@ fn server(port: Port, routes: Vec<Value>, automatic_https: Value) -> Value {
         "read_header_timeout": "10s",
         "idle_timeout": "2m",
         "max_header_bytes": 65536,
+        // No HTTP/3: its port would not be the public one.
+        "protocols": ["h1", "h2"],
         "automatic_https": automatic_https,
         "routes": routes,
         // No upstream, or it hangs up: buyers are told when to come back, not what went wrong.

@@ -14,12 +14,13 @@ use shop_proto::Digest;
 
 use self::config::{ADMIN_SOCKET, Config, Input, Route};
 use super::{
-    context::Node,
+    context::{Node, now_unix_ms},
     docker::{
         Attachment, ContainerSpec, EngineError, MountSpec, NetworkSpec, Networking, Restart,
-        UnixHttpError, unix_request,
+        Started, UnixHttpError, unix_request,
     },
     firewall::{self, FirewallError, Port},
+    outbox::{Note, Severity},
     render::AGENT_IMAGE,
     replicas::ReplicaError,
     routes,
@@ -331,7 +332,16 @@ async fn up(node: &Node, mut spec: ContainerSpec) -> Result<(), EdgeError> {
         node.engine.remove(&spec.name, true).await?;
     }
     node.engine.create(&spec).await?;
-    node.engine.start(&spec).await?;
+    if node.engine.start(&spec).await? == Started::Now {
+        tracing::info!(container = %spec.name, "started");
+        node.outbox.note(Note {
+            store: None,
+            code: "container_started",
+            severity: Severity::Info,
+            message: format!("{} did not run and was started", spec.name),
+            at_unix_ms: now_unix_ms(),
+        });
+    }
     Ok(())
 }
 

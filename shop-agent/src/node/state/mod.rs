@@ -87,6 +87,15 @@ pub enum Accept {
     Known,
 }
 
+/// What addresses depend on besides what is remembered.
+#[derive(Debug, Clone, Default)]
+pub struct Surroundings {
+    /// Networks that the host routes elsewhere.
+    pub host_routes: Vec<Cidr>,
+    /// Now, in Unix milliseconds.
+    pub unix_ms: i64,
+}
+
 /// An assignment after it was checked and rendered.
 pub struct Order {
     /// Whose.
@@ -187,7 +196,7 @@ impl State {
     ///
     /// # Errors
     /// See [`AcceptError`].
-    pub fn accept(&self, order: Order) -> Result<Accept, AcceptError> {
+    pub fn accept(&self, order: Order, now: &Surroundings) -> Result<Accept, AcceptError> {
         let mut inner = self.lock();
         if inner.tombstones.contains_key(&order.store) {
             return Err(AcceptError::Retiring);
@@ -201,15 +210,20 @@ impl State {
             plan_digest: order.plan_digest,
         };
         let record = match inner.stores.get(&order.store) {
-            None => StoreRecord {
-                uid_base: ipam::next_uid_base(self.first_uid, &inner.uids())?,
-                store: order.store,
-                newest: accepted,
-                serving: None,
-                subnets: BTreeMap::new(),
-                serve: Serve::Nothing,
-                agent: None,
-            },
+            None => {
+                let mut record = StoreRecord {
+                    uid_base: ipam::next_uid_base(self.first_uid, &inner.uids())?,
+                    store: order.store,
+                    newest: accepted,
+                    serving: None,
+                    subnets: BTreeMap::new(),
+                    serve: Serve::Nothing,
+                    agent: None,
+                    second_slot: false,
+                };
+                self.fill(&inner, &mut record, now)?;
+                record
+            }
             Some(held) if order.generation < held.newest.generation => {
                 return Err(AcceptError::GenerationOutdated {
                     held: held.newest.generation,
@@ -236,28 +250,23 @@ impl State {
         Ok(Accept::Taken)
     }
 
-    /// The address range of a store's network; taken from the pool when it has none yet.
+    /// Gives a store the address ranges it lacks: all of them at once, so that neither firewall nor edge change when the second slot is used.
     ///
     /// # Errors
     /// When the pool is used up.
-    pub fn subnet(
+    pub fn ranges(
         &self,
         store: &StoreId,
-        network: NetworkName,
-        routes: &[Cidr],
-        now_unix_ms: i64,
-    ) -> Result<SubnetIndex, ChangeError> {
+        now: &Surroundings,
+    ) -> Result<Arc<StoreRecord>, ChangeError> {
         let mut inner = self.lock();
         let held = inner.stores.get(store).ok_or(ChangeError::Unknown)?;
-        if let Some(index) = held.subnets.get(&network) {
-            return Ok(*index);
-        }
         let mut record = StoreRecord::clone(held);
-        let taken = inner.subnets(self.names_subnet, now_unix_ms);
-        let index = ipam::next_subnet(self.pool, &taken, routes)?;
-        record.subnets.insert(network, index);
-        self.put(&mut inner, record)?;
-        Ok(index)
+        self.fill(&inner, &mut record, now)?;
+        if record == **held {
+            return Ok(held.clone());
+        }
+        Ok(self.put(&mut inner, record)?)
     }
 
     /// Changes a store's record.
@@ -358,6 +367,23 @@ impl State {
         if emptied {
             remove(&self.paths.tombstones().join(file_name(store)))?;
             inner.tombstones.remove(store);
+        }
+        Ok(())
+    }
+
+    fn fill(
+        &self,
+        inner: &Inner,
+        record: &mut StoreRecord,
+        now: &Surroundings,
+    ) -> Result<(), Exhausted> {
+        let mut taken = inner.subnets(self.names_subnet, now.unix_ms);
+        for network in NetworkName::ALL {
+            if !record.subnets.contains_key(&network) {
+                let index = ipam::next_subnet(self.pool, &taken, &now.host_routes)?;
+                taken.insert(index);
+                record.subnets.insert(network, index);
+            }
         }
         Ok(())
     }

@@ -68,12 +68,15 @@ pub struct StoreRecord {
     pub newest: Accepted,
     /// What serves, when it is not the newest.
     pub serving: Option<Accepted>,
-    /// Networks that have an address range.
+    /// Address ranges of its networks, also of one that is not made yet.
     pub subnets: BTreeMap<NetworkName, SubnetIndex>,
     /// Where buyers are sent.
     pub serve: Serve,
     /// The agent's keys, as it introduced itself last.
     pub agent: Option<AgentKeys>,
+    /// Whether the second slot was ever used: `app-b` is made when it is.
+    #[serde(default)]
+    pub second_slot: bool,
 }
 
 /// Where buyers are sent.

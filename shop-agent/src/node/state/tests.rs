@@ -72,6 +72,10 @@ pub(crate) fn order(store: &str, generation: u64, spec: Spec) -> Order {
     }
 }
 
+fn accept(state: &State, order: Order) -> Result<Accept, AcceptError> {
+    state.accept(order, &Surroundings::default())
+}
+
 const ONE: &str = "aaaaaaaaaaa1";
 const TWO: &str = "aaaaaaaaaaa2";
 
@@ -79,19 +83,28 @@ const TWO: &str = "aaaaaaaaaaa2";
 fn the_generation_rule_holds_across_a_restart() {
     let root = tempfile::tempdir().unwrap();
     let state = load(root.path());
-    assert_eq!(state.accept(order(ONE, 2, spec(1))).unwrap(), Accept::Taken);
+    assert_eq!(
+        accept(&state, order(ONE, 2, spec(1))).unwrap(),
+        Accept::Taken
+    );
     drop(state);
     let state = load(root.path());
-    assert_eq!(state.accept(order(ONE, 2, spec(1))).unwrap(), Accept::Known);
+    assert_eq!(
+        accept(&state, order(ONE, 2, spec(1))).unwrap(),
+        Accept::Known
+    );
     assert!(matches!(
-        state.accept(order(ONE, 1, spec(1))),
+        accept(&state, order(ONE, 1, spec(1))),
         Err(AcceptError::GenerationOutdated { .. })
     ));
     assert!(matches!(
-        state.accept(order(ONE, 2, spec(2))),
+        accept(&state, order(ONE, 2, spec(2))),
         Err(AcceptError::ContentChanged)
     ));
-    assert_eq!(state.accept(order(ONE, 3, spec(2))).unwrap(), Accept::Taken);
+    assert_eq!(
+        accept(&state, order(ONE, 3, spec(2))).unwrap(),
+        Accept::Taken
+    );
     let held = state.store(&ONE.parse().unwrap()).unwrap();
     let generations: Vec<u64> = held.known().map(|it| it.generation.get()).collect();
     assert_eq!(generations, [3, 2], "the newest, and what may still serve");
@@ -102,10 +115,15 @@ fn stores_share_neither_users_nor_addresses_and_freed_ones_rest() {
     let root = tempfile::tempdir().unwrap();
     let state = load(root.path());
     let (one, two): (StoreId, StoreId) = (ONE.parse().unwrap(), TWO.parse().unwrap());
-    state.accept(order(ONE, 1, spec(1))).unwrap();
-    state.accept(order(TWO, 1, spec(1))).unwrap();
+    accept(&state, order(ONE, 1, spec(1))).unwrap();
+    accept(&state, order(TWO, 1, spec(1))).unwrap();
     let of = |store: &StoreId, now| {
-        NetworkName::ALL.map(|network| state.subnet(store, network, &[], now).unwrap())
+        let now = Surroundings {
+            unix_ms: now,
+            ..Surroundings::default()
+        };
+        let record = state.ranges(store, &now).unwrap();
+        record.subnets.values().copied().collect::<Vec<_>>()
     };
     let (first, second) = (of(&one, 0), of(&two, 0));
     assert!(first.iter().all(|subnet| !second.contains(subnet)));
@@ -118,13 +136,17 @@ fn stores_share_neither_users_nor_addresses_and_freed_ones_rest() {
     state.bury(&one, Generation::new(2).unwrap()).unwrap();
     state.emptied(&one, 1_000).unwrap();
     state.forget(&one).unwrap();
-    let third: StoreId = "aaaaaaaaaaa3".parse().unwrap();
-    state.accept(order("aaaaaaaaaaa3", 1, spec(1))).unwrap();
-    let resting = of(&third, 2_000);
+    let at = |store, unix_ms| {
+        let now = Surroundings {
+            unix_ms,
+            ..Surroundings::default()
+        };
+        state.accept(order(store, 1, spec(1)), &now).unwrap();
+        of(&store.parse().unwrap(), unix_ms)
+    };
+    let resting = at("aaaaaaaaaaa3", 2_000);
     assert!(resting.iter().all(|subnet| !first.contains(subnet)));
-    let fourth: StoreId = "aaaaaaaaaaa4".parse().unwrap();
-    state.accept(order("aaaaaaaaaaa4", 1, spec(1))).unwrap();
-    assert_eq!(of(&fourth, 1_000 + QUARANTINE_MS), first);
+    assert_eq!(at("aaaaaaaaaaa4", 1_000 + QUARANTINE_MS), first);
 }
 
 #[test]
@@ -132,14 +154,14 @@ fn a_tombstone_wins_over_everything_that_comes_later() {
     let root = tempfile::tempdir().unwrap();
     let state = load(root.path());
     let one: StoreId = ONE.parse().unwrap();
-    state.accept(order(ONE, 5, spec(1))).unwrap();
+    accept(&state, order(ONE, 5, spec(1))).unwrap();
     assert!(matches!(
         state.bury(&one, Generation::new(4).unwrap()),
         Err(AcceptError::GenerationOutdated { .. })
     ));
     state.bury(&one, Generation::new(6).unwrap()).unwrap();
     assert!(matches!(
-        state.accept(order(ONE, 7, spec(1))),
+        accept(&state, order(ONE, 7, spec(1))),
         Err(AcceptError::Retiring)
     ));
     assert!(matches!(
@@ -159,7 +181,7 @@ fn a_crash_between_tombstone_and_record_leaves_only_the_tombstone() {
     let root = tempfile::tempdir().unwrap();
     let state = load(root.path());
     let one: StoreId = ONE.parse().unwrap();
-    state.accept(order(ONE, 1, spec(1))).unwrap();
+    accept(&state, order(ONE, 1, spec(1))).unwrap();
     let file = state.paths.stores().join(format!("{ONE}.json"));
     let before = fs::read(&file).unwrap();
     state.bury(&one, Generation::new(2).unwrap()).unwrap();
@@ -174,7 +196,7 @@ fn a_crash_between_tombstone_and_record_leaves_only_the_tombstone() {
 fn half_written_files_do_not_count_and_newer_ones_are_left_alone() {
     let root = tempfile::tempdir().unwrap();
     let state = load(root.path());
-    state.accept(order(ONE, 1, spec(1))).unwrap();
+    accept(&state, order(ONE, 1, spec(1))).unwrap();
     let file = state.paths.stores().join(format!("{ONE}.json"));
     // A crash while the next version was written beside it.
     fs::write(state.paths.stores().join(format!("{ONE}.json.new")), b"{").unwrap();
