@@ -19,11 +19,12 @@ static SQLITE_MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 static POSTGRES_MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
 
 /// How long a caller waits for a connection; then it is told that the database is busy.
-const ACQUIRE: Duration = Duration::from_secs(10);
+const ACQUIRE: Duration = Duration::from_secs(5);
 /// How long SQLite waits for another process's lock.
 const BUSY: Duration = Duration::from_secs(5);
-/// How long PostgreSQL may work on one statement.
+/// How long PostgreSQL may work on one statement, and wait for the turn to write.
 const STATEMENT: &str = "10s";
+const LOCK: &str = "5s";
 const READERS: u32 = 4;
 /// Any number: all writers of one database use the same.
 const WRITER_LOCK: i64 = 0x5f0b;
@@ -79,7 +80,7 @@ impl Db {
         let pools = if url.starts_with("postgres:") || url.starts_with("postgresql:") {
             let options = PgConnectOptions::from_str(url)?
                 .application_name("shopfleet")
-                .options([("statement_timeout", STATEMENT)]);
+                .options([("statement_timeout", STATEMENT), ("lock_timeout", LOCK)]);
             let pool = PgPoolOptions::new()
                 .max_connections(READERS + 4)
                 .acquire_timeout(ACQUIRE)

@@ -1,14 +1,15 @@
 //! Stores, their host names and revisions.
 
 use jiff::Timestamp;
-use shop_proto::{Digest, Generation, HostName, NodeId, Revision, StoreId};
+use shop_proto::{Digest, Generation, HostName, Identity, NodeId, Revision, StoreId};
 
 use super::{
     DbError, Tx,
     driver::{Arg, Row, args, json},
 };
-use crate::domain::store::{
-    AgentProgress, Lifecycle, NodeProgress, Placement, Reservation, Store, StoreStatus,
+use crate::domain::{
+    identity::Denied,
+    store::{AgentProgress, Lifecycle, NodeProgress, Placement, Reservation, Store, StoreStatus},
 };
 
 /// Order of a list of stores. Ties are broken by id.
@@ -198,6 +199,9 @@ impl Tx {
                 args![&store.id],
             )
             .await?;
+            // Its agent's certificate outlives it, and must not open anything.
+            let agent = Identity::StoreAgent(store.id.clone());
+            self.deny(&Denied::Identity(agent), "deleted", now).await?;
         }
         Ok(())
     }

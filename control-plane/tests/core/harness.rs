@@ -173,7 +173,9 @@ impl Rig {
         F: Future<Output = Result<T, String>>,
     {
         let give_up = tokio::time::Instant::now() + PATIENCE;
+        let mut looks = tokio::time::interval(Duration::from_millis(5));
         loop {
+            looks.tick().await;
             let seen = match look().await {
                 Ok(value) => return value,
                 Err(seen) => seen,
@@ -182,7 +184,6 @@ impl Rig {
                 tokio::time::Instant::now() < give_up,
                 "never: {what}; last seen: {seen}"
             );
-            tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
 
