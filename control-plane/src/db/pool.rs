@@ -3,7 +3,7 @@
 use std::{str::FromStr, sync::Arc, time::Duration};
 
 use sqlx::{
-    PgPool, SqlitePool,
+    Connection as _, PgPool, SqliteConnection, SqlitePool,
     migrate::{MigrateError, Migrator},
     postgres::{PgConnectOptions, PgPoolOptions},
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
@@ -116,11 +116,13 @@ impl Db {
             .acquire_timeout(ACQUIRE)
             .idle_timeout(None)
             .max_lifetime(None)
+            .after_release(|connection, _| Box::pin(outside(connection)))
             .connect_with(options.clone())
             .await?;
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
             .acquire_timeout(ACQUIRE)
+            .after_release(|connection, _| Box::pin(outside(connection)))
             .connect_with(options.pragma("query_only", "ON"))
             .await?;
         Ok(Pools::Sqlite { writer, readers })
@@ -341,6 +343,14 @@ impl Tx {
     }
 }
 
+/// Whether a connection has left its transaction, and so may be used again. On a full disk SQLite rolls back by itself; the driver's own
+/// ROLLBACK then fails and it believes for ever that a transaction is open. Such a connection is closed, and a new one takes its place.
+async fn outside(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
+    // What was sent before, such as a dropped transaction's ROLLBACK, is done when this answers.
+    connection.ping().await?;
+    Ok(!connection.is_in_transaction())
+}
+
 /// The file holds token digests and the audit chain: nobody else's business.
 fn make_private(path: &str) -> std::io::Result<()> {
     use std::os::unix::fs::OpenOptionsExt;
@@ -350,4 +360,25 @@ fn make_private(path: &str) -> std::io::Result<()> {
         .mode(0o600)
         .open(path)
         .map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_writer_outlives_a_transaction_that_sqlite_ended_by_itself() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("test.db");
+        let db = Db::open(&path.display().to_string()).await.unwrap();
+        db.migrate().await.unwrap();
+        let mut tx = db.write().await.unwrap();
+        tx.execute("ROLLBACK", vec![]).await.unwrap();
+        drop(tx);
+        db.ping().await.unwrap();
+        let mut tx = db.write().await.unwrap();
+        tx.execute("ROLLBACK", vec![]).await.unwrap();
+        assert!(tx.commit().await.is_err(), "it did not become durable");
+        db.ping().await.unwrap();
+    }
 }
