@@ -2,11 +2,11 @@
 # Sourced, never run.
 # shellcheck shell=bash
 
-# The ids of nodes whose state lies here: the running one's, and those of earlier, half-removed installations.
+# The ids of nodes whose state lies in our place: this host's, and those of half-removed installations.
+# Nodes with another --state-dir belong to somebody else, even on the same Docker.
 local_nodes() {
     {
         state_get node_id
-        docker ps --all --filter 'name=^sf-' --format '{{.Label "shopfleet.node"}}' 2>/dev/null
         find "$NODE_STATE" -mindepth 2 -maxdepth 2 -name node.json -printf '%h\n' 2>/dev/null | xargs -r -n 1 basename
     } | grep -E '^[a-z][a-z0-9]{5}$' | sort -u
 }
@@ -20,8 +20,14 @@ orders_of() {
 }
 
 stores_here() {
-    docker ps --all --filter label=shopfleet.store --format '{{.Label "shopfleet.store"}}' 2>/dev/null | sort -u | grep . || true
+    local node
+    for node in $(local_nodes); do
+        docker ps --all --filter "label=shopfleet.node=$node" --format '{{.Label "shopfleet.store"}}'
+    done | sort -u | grep . || true
 }
+
+# name_of ID LINES: the name in lines of "<id> <name>", else the id itself.
+name_of() { awk -v id="$1" '$1 == id {print $2; found = 1} END {if (!found) print id}' <<<"$2"; }
 
 # Says what would be lost, and asks.
 down_confirm() {
@@ -31,11 +37,11 @@ down_confirm() {
         [[ -n $id ]] || continue
         stores=$((stores + 1))
         orders=$(orders_of "$id")
-        if [[ ${orders:-0} != 0 ]]; then
+        if [[ -z $orders ]]; then
+            say "  store $(name_of "$id" "$names"): its orders could not be counted"
+        elif ((orders > 0)); then
             with=$((with + 1))
-            say "  store $(awk -v id="$id" '$1 == id {print $2; found = 1} END {if (!found) print id}' <<<"$names"): $orders orders"
-        elif [[ -z $orders ]]; then
-            say "  store $(awk -v id="$id" '$1 == id {print $2; found = 1} END {if (!found) print id}' <<<"$names"): its orders could not be counted"
+            say "  store $(name_of "$id" "$names"): $orders orders"
         fi
     done < <(stores_here)
     say "$stores stores are here, $with of them with orders. Their databases and pictures will be gone for good."

@@ -16,18 +16,26 @@ warn() { printf '  note  %s\n' "$*" >&2; }
 
 # die WHAT-HAPPENED WHAT-TO-DO
 die() {
-    trap - INT TERM
+    trap - INT TERM EXIT
     printf '\n%s\n' "quickstart stopped while $CURRENT_STEP: $1" >&2
     if [[ -n ${2:-} ]]; then printf '%s\n' "What to do: $2" >&2; fi
     exit 1
 }
 
 interrupted() {
-    trap - INT TERM
+    trap - INT TERM EXIT
     stop_child
     printf '\n%s\n' "Interrupted while $CURRENT_STEP." >&2
     printf '%s\n' 'What is done stays done: the same command goes on from here, `deploy/quickstart --down` takes everything away.' >&2
     exit 130
+}
+
+# The last word when a command failed that nobody asked about.
+ended() {
+    local status=$1
+    ((status != 0)) || return 0
+    printf '\n%s\n' "quickstart stopped while $CURRENT_STEP (status $status)." >&2
+    printf '%s\n' 'What to do: read the lines above; the same command goes on from here.' >&2
 }
 
 CHILD=''

@@ -62,6 +62,15 @@ pub struct Login {
     pub password: String,
 }
 
+impl std::fmt::Debug for Login {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Login")
+            .field("url", &self.url)
+            .field("user", &self.user)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Fleet {
     /// The installed system; an error says how to get one.
     pub fn installed() -> anyhow::Result<Self> {
@@ -235,8 +244,21 @@ impl Store {
         )
     }
 
+    /// The shop admin's login. An agent whose session was just cut comes back within its longest pause.
     pub fn credentials(&self) -> anyhow::Result<Login> {
-        self.fleet.json(&["store", "credentials", &self.name])
+        let look = || {
+            Ok(self
+                .fleet
+                .json::<Login>(&["store", "credentials", &self.name])
+                .map_err(|error| format!("{error:#}")))
+        };
+        let seen = wait_for(
+            "the agent answers",
+            PATIENCE,
+            look,
+            |answer| !matches!(answer, Err(e) if e.contains("no session")),
+        )?;
+        seen.map_err(anyhow::Error::msg)
     }
 }
 

@@ -5,6 +5,7 @@
 mod access;
 mod audit;
 mod cursor;
+mod durations;
 mod error;
 mod input;
 mod nodes;

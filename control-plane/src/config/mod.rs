@@ -98,7 +98,7 @@ impl Default for Provisioning {
         Self {
             deadline: Span::from_secs(600),
             per_node: 4,
-            cpu_overcommit: 4,
+            cpu_overcommit: 40,
             unreachable_after: Span::from_secs(30),
         }
     }

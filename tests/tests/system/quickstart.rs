@@ -16,11 +16,12 @@ fn quickstart(args: &[&str]) -> anyhow::Result<process::Output> {
 
 /// Name, id and start of every container: any replacement or restart shows.
 fn everything() -> anyhow::Result<Vec<String>> {
+    let stores = format!("sf-{}-", Fleet::installed()?.setting("node_id")?);
     let mut seen: Vec<String> = docker::containers(&[])?
         .into_iter()
         .map(|c| format!("{} {} {}", c.name, c.id, c.started_at))
         .collect();
-    seen.retain(|line| line.starts_with("sf-") || line.starts_with("shopfleet"));
+    seen.retain(|line| line.starts_with(&stores) || line.starts_with("shopfleet"));
     seen.retain(|line| !line.contains("-task-"));
     seen.sort();
     Ok(seen)
