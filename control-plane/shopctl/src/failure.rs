@@ -74,6 +74,13 @@ impl Failure {
                 problems: details.problems,
             };
         }
+        // Only the transport leaves a source behind: a connection that broke in the middle of an answer.
+        if std::error::Error::source(status).is_some() {
+            return Self::Unreachable {
+                url: url.to_owned(),
+                problem: status.message().to_owned(),
+            };
+        }
         match status.code() {
             tonic::Code::Unavailable | tonic::Code::DeadlineExceeded | tonic::Code::Cancelled => {
                 Self::Unreachable {

@@ -6,6 +6,7 @@ use std::{
 };
 
 use jiff::Timestamp;
+use rustix::termios::tcgetwinsize;
 
 use crate::{
     output::{colours, plain},
@@ -63,6 +64,7 @@ impl Display {
             colours,
         } = self
         {
+            let width = width();
             let lines = lines(operation, Timestamp::now());
             let mut text = String::new();
             if *drawn > 0 {
@@ -70,7 +72,7 @@ impl Display {
             }
             for line in &lines {
                 text.push_str("\r\u{1b}[2K");
-                text.push_str(&line.paint(*colours));
+                text.push_str(&line.paint(*colours, width));
                 text.push('\n');
             }
             // A shorter picture than before leaves no rest of the old one.
@@ -85,6 +87,15 @@ impl Display {
 fn write(text: &str) {
     let mut err = io::stderr().lock();
     let _ = err.write_all(text.as_bytes()).and_then(|()| err.flush());
+}
+
+/// Columns of the terminal; 80 when it does not say.
+fn width() -> usize {
+    tcgetwinsize(io::stderr())
+        .ok()
+        .map(|size| usize::from(size.ws_col))
+        .filter(|columns| *columns > 0)
+        .unwrap_or(80)
 }
 
 /// How a thing stands.
@@ -103,15 +114,18 @@ struct Line {
 }
 
 impl Line {
-    fn paint(&self, colours: bool) -> String {
+    fn paint(&self, colours: bool, width: usize) -> String {
         let (sign, colour) = match self.mark {
             Mark::Waiting => ("·", "2"),
             Mark::Working => ("▸", "33"),
             Mark::Good => ("✓", "32"),
             Mark::Bad => ("✗", "31"),
         };
-        // A line that wraps would break redrawing; 100 columns fit nearly everywhere.
-        let text: String = plain(&self.text).chars().take(96).collect();
+        // A line that wraps would break redrawing.
+        let text: String = plain(&self.text)
+            .chars()
+            .take(width.saturating_sub(4))
+            .collect();
         if colours {
             format!("\u{1b}[{colour}m{sign}\u{1b}[0m {text}")
         } else {
@@ -321,6 +335,6 @@ mod tests {
         let now = "2026-01-01T00:00:12.34Z".parse().unwrap();
         let lines = lines(&hostile, now);
         assert_eq!(lines[1].text, "  placed             running  12.3 s");
-        assert!(!lines[0].paint(false).contains('\u{1b}'));
+        assert!(!lines[0].paint(false, 100).contains('\u{1b}'));
     }
 }
