@@ -8,5 +8,12 @@ mod plane;
 mod shop;
 mod world;
 
+mod backup;
+mod canary;
 mod changes;
+mod database;
+mod kills;
+mod liars;
 mod life;
+mod requests;
+mod room;

@@ -97,6 +97,8 @@ struct Inner {
     ledger: Mutex<Ledger>,
     /// Messages of its sessions so far, its shops' included.
     seen: watch::Sender<u64>,
+    /// Into the session it has now.
+    voice: Mutex<Option<mpsc::Sender<wire::NodeMessage>>>,
 }
 
 /// Stops when dropped, and its shops with it.
@@ -130,6 +132,7 @@ impl Node {
             script: watch::channel(script).0,
             ledger: Mutex::default(),
             seen: watch::channel(0).0,
+            voice: Mutex::default(),
         });
         let task = tokio::spawn(run(inner.clone()));
         Self { inner, task }
@@ -182,7 +185,21 @@ impl Node {
         ledger.held.get(store).map(|held| look(&held.shop))
     }
 
-    /// A generation that the control plane has forgotten: as after a backup was restored.
+    /// Stops a shop agent; what it holds stays.
+    pub fn silence(&self, store: &str) {
+        let mut ledger = self.inner.ledger.lock().unwrap();
+        ledger.held.get_mut(store).unwrap().shop.stop();
+    }
+
+    /// Something that is not in the script.
+    pub async fn say(&self, message: Up) {
+        let voice = self.inner.voice.lock().unwrap().clone();
+        self.inner
+            .say(&voice.expect("a session"), vec![message])
+            .await
+            .unwrap();
+    }
+
     pub async fn until_holds(&self, store: &str) -> u64 {
         until(&format!("node {} holds {store}", self.id()), async || {
             let holds = self.holds();
@@ -215,6 +232,7 @@ async fn session(inner: &Arc<Inner>) -> Result<(), Status> {
     let credential = (&inner.credential, &inner.key);
     let mut session = node_session(&target, credential, inner.hello()).await?;
     inner.say(&session.up, inner.levels()).await?;
+    *inner.voice.lock().unwrap() = Some(session.up.clone());
     loop {
         tokio::select! {
             order = session.down.message() => {

@@ -123,6 +123,7 @@ impl Plane {
         let child = Command::new(env!("CARGO_BIN_EXE_control-plane"))
             .args(["serve", "--data"])
             .arg(self.data())
+            .env("SHOPFLEET_LOG", "info,control_plane=trace")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(fs::File::create(&log).unwrap())

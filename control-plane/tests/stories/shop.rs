@@ -19,6 +19,9 @@ use crate::{
     plane::Place,
 };
 
+/// What stands for something only the caller can open.
+pub const SEALED_ANSWER: &[u8] = b"sealed-canary-2b90: nobody else reads it";
+
 /// What becomes of a store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Behaviour {
@@ -42,6 +45,8 @@ struct Ledger {
     credential: Option<EnrollResponse>,
     desired: Option<wire::Desired>,
     outdated: Vec<String>,
+    /// Into the session it has now.
+    voice: Option<mpsc::Sender<wire::AgentMessage>>,
 }
 
 pub struct Shop {
@@ -86,6 +91,15 @@ impl Shop {
     /// Orders that went back in time.
     pub fn outdated(&self) -> Vec<String> {
         self.ledger.lock().unwrap().outdated.clone()
+    }
+
+    /// Something that is not in the script.
+    pub fn speak(&self, message: Up) {
+        let voice = self.ledger.lock().unwrap().voice.clone();
+        let message = wire::AgentMessage {
+            message: Some(message),
+        };
+        voice.expect("a session").try_send(message).unwrap();
     }
 
     pub fn start(
@@ -153,6 +167,7 @@ impl Runner {
             hello.spec_digest = digest;
         }
         let mut session = agent_session_with(&target, (&credential, &self.key), hello).await?;
+        self.ledger.lock().unwrap().voice = Some(session.up.clone());
         self.tell(&session.up).await?;
         loop {
             tokio::select! {
@@ -287,6 +302,6 @@ fn answered(request: wire::SealedRequest) -> wire::SealedResult {
         operation_id: request.operation_id,
         code: "ok".to_owned(),
         enc: vec![1; 32],
-        ciphertext: b"sealed: only the caller can read it".to_vec(),
+        ciphertext: SEALED_ANSWER.to_vec(),
     }
 }

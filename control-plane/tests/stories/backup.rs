@@ -1,0 +1,85 @@
+//! A control plane restored from a backup is behind: it says so, retires nothing, and takes over only at an operator's word.
+
+use std::{fs, path::Path};
+
+use shop_proto::wire::admin::v1 as api;
+
+use crate::world::{World, until};
+
+/// The database's files, copied while nothing runs.
+fn copy(from: &Path, to: &Path) {
+    for suffix in ["", "-wal", "-shm"] {
+        let name = |path: &Path| format!("{}{suffix}", path.display());
+        match fs::exists(name(from)) {
+            Ok(true) => drop(fs::copy(name(from), name(to)).unwrap()),
+            _ => drop(fs::remove_file(name(to))),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_agents_hold_newer_is_reviewed_and_nothing_is_retired() {
+    let mut world = World::start().await;
+    let node = world.node("one").await;
+    let api = world.api.clone();
+    for name in ["changed", "same"] {
+        let create = api.create(name).await;
+        api.until_operation(&create.id, "succeeded").await;
+    }
+    let (database, backup) = (world.plane.database(), world.plane.data().join("backup.db"));
+    world.plane.stop().await;
+    copy(&database, &backup);
+    world.plane.start().await;
+    let stop = api.stop("changed").await;
+    api.until_operation(&stop.id, "succeeded").await;
+    let start = api.start("changed").await;
+    api.until_operation(&start.id, "succeeded").await;
+    let newer = api.create("newer").await;
+    api.until_operation(&newer.id, "succeeded").await;
+    let held = node.holds();
+    assert_eq!(held.len(), 3);
+
+    world.plane.stop().await;
+    copy(&backup, &database);
+    world.plane.start().await;
+    let store = api
+        .until_store("changed", "needs a review", |store| {
+            store.reason == "needs_review"
+        })
+        .await;
+    assert_eq!(store.generation, 1);
+    assert!(!store.message.is_empty());
+    assert_ne!(store.status, "failed", "it serves all the while");
+    until("the unknown store is said", async || {
+        let status = api.grpc().get_status(api::GetStatusRequest {}).await;
+        let warnings = status.unwrap().into_inner().warnings;
+        if warnings.iter().any(|text| text.contains(&newer.store_id)) {
+            Ok(())
+        } else {
+            Err(format!("{warnings:?}"))
+        }
+    })
+    .await;
+    let same = api.until_status("same", "running").await;
+    assert_eq!(same.reason, "");
+    // An order about this store shows that dispatch has had its turn with all of them.
+    let stop = api.stop("same").await;
+    api.until_operation(&stop.id, "succeeded").await;
+    assert_eq!(node.tombstones(), Vec::<String>::new());
+    assert_eq!(
+        node.outdated(),
+        Vec::<String>::new(),
+        "nothing old was ordered"
+    );
+    let now = node.holds();
+    assert_eq!(now[&store.id], held[&store.id]);
+    assert_eq!(now[&newer.store_id], held[&newer.store_id]);
+
+    // An operator's word takes it over, above what anybody holds.
+    let stop = api.stop("changed").await;
+    api.until_operation(&stop.id, "succeeded").await;
+    let store = api.until_status("changed", "stopped").await;
+    assert!(store.generation > held[&store.id], "{}", store.generation);
+    assert_eq!(node.outdated(), Vec::<String>::new());
+    world.verify_audit().await;
+}
