@@ -168,6 +168,12 @@ pub(crate) fn compose_file(file: &str, text: &str) -> Result<ComposeFile, Templa
 }
 
 fn single(file: &str, line: Option<u64>, attribute: &str, reason: &str) -> TemplateError {
+    // A key may be the empty text; a refusal still has to name something.
+    let attribute = if attribute.trim().is_empty() {
+        "(empty key)"
+    } else {
+        attribute
+    };
     TemplateError {
         problems: vec![TemplateProblem {
             file: file.to_owned(),

@@ -13,7 +13,9 @@ shell_syntax() {
     return "$status"
 }
 
+# One seed for every run, so that a red one can be repeated; another seed in the environment looks further.
 rust_tests() {
+    export PROPTEST_RNG_SEED=${PROPTEST_RNG_SEED:-20261121}
     if command -v cargo-nextest >/dev/null; then
         cargo nextest run --cargo-profile quick --locked --workspace --no-fail-fast --color never
     else
