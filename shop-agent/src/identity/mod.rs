@@ -5,6 +5,8 @@
 mod credential;
 mod enroll;
 mod key;
+#[cfg(test)]
+mod tests;
 mod trust;
 
 pub use credential::{Credential, CredentialError};

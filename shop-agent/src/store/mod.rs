@@ -183,6 +183,7 @@ fn start(
         envelope: envelope.clone(),
         boot_id: introduction.host_boot_id,
         receipt: introduction.receipt,
+        previous: Mutex::default(),
     };
     let wires = reconcile::Wires {
         commands: command_queue,

@@ -7,27 +7,34 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use jiff::Timestamp;
 use shop_proto::{ServiceName, StoreId};
 use tokio::{
-    sync::{Notify, mpsc, oneshot, watch},
+    sync::{Notify, mpsc},
     task::{Id, JoinSet},
     time::Instant,
 };
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    act::{Failure, Outcome, Rendered, Tools, act, name},
+    act::{Outcome, Rendered, Tools, act},
     order::{Fit, Order, Refusal},
     prober::{Answer, Ask, Prober},
     questions,
     report::{Complaints, Progress, Report, describe},
     sealed::SealedTo,
     steps::{Goal, Input, Step, Steps, Target, steps},
-    world::{Problem, World},
+    world::World,
 };
 use crate::{
-    engine::{EngineError, Exit, Listing, LogSource, Serve, StoreEngine, TaskRun},
+    engine::{EngineError, Listing, Serve, StoreEngine},
     ledger::{Accepted, Entries},
     uplink::Backoff,
 };
+
+mod outcome;
+#[cfg(test)]
+mod tests;
+mod wires;
+
+pub use wires::{Command, Event, Notice, Wires};
 
 /// A list is the truth; hints may be lost.
 const RELIST: Duration = Duration::from_secs(30);
@@ -37,47 +44,6 @@ const RELIST_GAP: Duration = Duration::from_millis(50);
 const PLAN_POLL: Duration = Duration::from_millis(100);
 /// How long running tasks may hold up a stop.
 const TASKS_GRACE: Duration = Duration::from_secs(15);
-
-/// What the session asks of the reconciler.
-#[derive(Debug)]
-pub enum Command {
-    /// To be this store. Answered when it is on disk, or refused.
-    Desired(Box<Accepted>, oneshot::Sender<Result<(), Refusal>>),
-}
-
-/// What the reconciler has to say, besides reports.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Notice {
-    /// Something worth telling.
-    Event(Event),
-    /// The order cannot be carried out.
-    Refusal(Refusal),
-}
-
-/// Something worth telling.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Event {
-    /// Stable code.
-    pub code: &'static str,
-    /// `info`, `warning` or `error`.
-    pub severity: &'static str,
-    /// One sentence; no bytes of the shop.
-    pub message: String,
-    /// When, in Unix milliseconds.
-    pub at_unix_ms: i64,
-    /// Which service, if one.
-    pub service: Option<ServiceName>,
-}
-
-/// Ends of the reconciler's channels.
-pub struct Wires {
-    /// Orders.
-    pub commands: mpsc::Receiver<Command>,
-    /// The latest report.
-    pub reports: watch::Sender<Report>,
-    /// Events and late refusals; when full, dropped: they are told by reports as well.
-    pub notices: mpsc::Sender<Notice>,
-}
 
 /// What a running task of ours is about, should it die.
 enum Work {
@@ -220,7 +186,7 @@ impl<E: StoreEngine> Reconciler<E> {
         let goal = self.input(order).goal();
         if self.heading.replace(goal) != Some(goal) {
             self.tasks_until = now + TASKS_GRACE;
-            self.progress = Progress::default();
+            self.progress.begin_anew();
         }
         if goal != Goal::Run {
             self.world.deep = false;
@@ -347,177 +313,6 @@ impl<E: StoreEngine> Reconciler<E> {
         Ok(())
     }
 
-    fn happened(&mut self, ended: Result<(Id, Happened), tokio::task::JoinError>) {
-        let now = Instant::now();
-        match ended {
-            Ok((id, Happened::Listed(asked_at, answer))) => {
-                self.working_on.remove(&id);
-                self.listing = false;
-                self.listed(asked_at, answer, now);
-            }
-            Ok((id, Happened::Acted(step, outcome))) => {
-                self.working_on.remove(&id);
-                self.world.busy.remove(&step.target());
-                self.acted(*step, outcome, now);
-            }
-            Ok((id, Happened::LastWords(target, words))) => {
-                self.working_on.remove(&id);
-                match words {
-                    Some(words) => self.world.last_words.insert(target, words),
-                    None => self.world.last_words.remove(&target),
-                };
-            }
-            Err(error) => match self.working_on.remove(&error.id()) {
-                Some(Work::Step(target)) => {
-                    self.world.busy.remove(&target);
-                    self.world
-                        .failed(target, Failure::Internal.problem(), now, rand::random());
-                }
-                Some(Work::List) => self.listing = false,
-                Some(Work::LastWords) | None => {}
-            },
-        }
-        // Tasks and restarts write it.
-        self.entries = self.tools.ledger.entries();
-    }
-
-    fn listed(&mut self, asked_at: u64, answer: Result<Listing, EngineError>, now: Instant) {
-        match answer {
-            Ok(listing) => {
-                let goal = self.heading.unwrap_or(Goal::Stop);
-                for ended in self
-                    .world
-                    .listed(listing, asked_at, goal, now, rand::random())
-                {
-                    let how = if ended.exit.oom_killed {
-                        ", out of memory"
-                    } else {
-                        ""
-                    };
-                    let message = format!(
-                        "{} ended by itself (exit code {}{how}); starting it again",
-                        ended.key, ended.exit.code
-                    );
-                    let service = Some(ended.key.service.clone());
-                    self.event("service_restarted", "warning", message, service);
-                    let target = Target::Replica(ended.key.clone());
-                    self.overhear(target, LogSource::Replica(ended.key));
-                }
-            }
-            Err(error) => {
-                tracing::warn!(%error, "the node's list is not to be had");
-                self.list_due = now + RELIST_GAP * 10;
-            }
-        }
-    }
-
-    fn acted(&mut self, step: Step, outcome: Outcome, now: Instant) {
-        let target = step.target();
-        match outcome {
-            Outcome::Failed(failure) => {
-                if let Failure::Engine(EngineError::UnknownPlan) = failure {
-                    self.list_due = now;
-                }
-                tracing::warn!(step = %name(&target), error = %failure, "step failed");
-                self.world
-                    .failed(target, failure.problem(), now, rand::random());
-                // What we believe may be wrong.
-                self.list_due = self.list_due.min(now + RELIST_GAP);
-            }
-            Outcome::TaskEnded(exit) if exit.code == 0 => {
-                self.world.well(&target);
-                self.world.records.remove(&target);
-            }
-            Outcome::TaskEnded(exit) => {
-                if let Step::RunTask(run) = step {
-                    let TaskRun { task, run, .. } = run;
-                    self.overhear(target.clone(), LogSource::Task { task, run });
-                }
-                let message = format!("{} ended with exit code {}", name(&target), exit.code);
-                self.event("task_failed", "error", message.clone(), None);
-                let problem = Problem {
-                    reason: if exit.oom_killed {
-                        "oom_killed"
-                    } else {
-                        "task_failed"
-                    },
-                    message,
-                    exit: Some(Exit {
-                        code: exit.code,
-                        oom_killed: exit.oom_killed,
-                        at_unix_ms: Timestamp::now().as_millisecond(),
-                    }),
-                };
-                self.world.failed(target, problem, now, rand::random());
-            }
-            Outcome::Done => self.done(step),
-        }
-    }
-
-    /// Fetches what something said before it failed, sealed for those who may read it.
-    fn overhear(&mut self, target: Target, source: LogSource) {
-        let tools = self.tools.clone();
-        let task = self.acting.spawn(async move {
-            Happened::LastWords(target, tools.envelope.last_words(&source).await)
-        });
-        self.working_on.insert(task.id(), Work::LastWords);
-    }
-
-    fn done(&mut self, step: Step) {
-        match step {
-            Step::Deliver(consumer) => {
-                self.world.well(&Target::Secrets(consumer.clone()));
-                self.world.delivered.insert(consumer);
-            }
-            Step::Create(key) => {
-                let hash = self
-                    .order
-                    .as_ref()
-                    .and_then(|order| order.rendered.plan.service(&key.service))
-                    .map(|service| service.spec_hash);
-                if let Some(hash) = hash {
-                    self.world.created(&key, hash);
-                }
-            }
-            Step::Start(key) => self.world.started(&key),
-            Step::Stop(key) => self.world.stopped(&key),
-            Step::Remove(key) => self.world.removed(&key),
-            Step::Serve(what) => {
-                tracing::info!(?what, "serving");
-                self.world.served(what);
-            }
-            Step::Restarted(seq) => self.event(
-                "store_restarted",
-                "info",
-                format!("restart {seq}: all stopped"),
-                None,
-            ),
-            Step::RunTask(_) => {}
-        }
-    }
-
-    fn answered(&mut self, answer: Answer) {
-        let now = Instant::now();
-        match (&answer.ask, &answer.verdict) {
-            (Ask::Replica(key, start), verdict) => {
-                self.world.probed(key, *start, answer.health(), now);
-                match verdict {
-                    Ok(()) => drop(self.complaints.replicas.remove(key)),
-                    Err(complaint) => drop(
-                        self.complaints
-                            .replicas
-                            .insert(key.clone(), complaint.clone()),
-                    ),
-                }
-            }
-            (Ask::Deep(..), Ok(())) => {
-                self.world.deep = true;
-                self.complaints.deep = None;
-            }
-            (Ask::Deep(..), Err(complaint)) => self.complaints.deep = Some(complaint.clone()),
-        }
-    }
-
     fn ask(&mut self, order: &Order) {
         let wanted = {
             let input = self.input(order);
@@ -607,6 +402,3 @@ async fn watch_hints<E: StoreEngine>(tools: Arc<Tools<E>>, hint: Arc<Notify>) {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -38,6 +38,8 @@ pub struct ReplicaReport {
     pub key: ReplicaKey,
     /// Stable word, see the contract.
     pub phase: &'static str,
+    /// Since when, in Unix milliseconds.
+    pub since_unix_ms: i64,
     /// Stable code, or empty.
     pub reason: &'static str,
     /// How it ended last, when that matters.
@@ -106,9 +108,12 @@ pub struct Complaints {
     pub deep: Option<NotReady>,
 }
 
-/// When each step began and ended; starts anew with each run towards serving.
+/// When each step began and ended, and since when each container is as it is.
 #[derive(Debug, Default)]
-pub struct Progress(BTreeMap<String, (i64, i64)>);
+pub struct Progress {
+    steps: BTreeMap<String, (i64, i64)>,
+    phases: BTreeMap<ReplicaKey, (&'static str, i64)>,
+}
 
 impl Report {
     /// Before the first order, or while the plan cannot be used.
@@ -133,8 +138,25 @@ impl Report {
 }
 
 impl Progress {
+    /// Steps begin anew with every new goal.
+    pub fn begin_anew(&mut self) {
+        self.steps.clear();
+    }
+
+    fn since(&mut self, mut replica: ReplicaReport, now_unix_ms: i64) -> ReplicaReport {
+        let (phase, since) = self
+            .phases
+            .entry(replica.key.clone())
+            .or_insert((replica.phase, now_unix_ms));
+        if *phase != replica.phase {
+            (*phase, *since) = (replica.phase, now_unix_ms);
+        }
+        replica.since_unix_ms = *since;
+        replica
+    }
+
     fn stamp(&mut self, name: String, state: StepState, now_unix_ms: i64) -> StepReport {
-        let (started, ended) = self.0.entry(name.clone()).or_default();
+        let (started, ended) = self.steps.entry(name.clone()).or_default();
         match state {
             StepState::Pending => (*started, *ended) = (0, 0),
             StepState::Running | StepState::Failed => {
@@ -181,6 +203,7 @@ pub fn describe(
         .wanted()
         .map(|(_, key)| replica(input, world, key, goal))
         .chain(tasks)
+        .map(|replica| progress.since(replica, now_unix_ms))
         .collect();
     let (reason, message) = trouble(input, world, complaints, goal);
     Report {
@@ -190,16 +213,28 @@ pub fn describe(
         reason,
         message,
         replicas,
-        steps: progress_of(input, world, goal)
-            .into_iter()
-            .map(|(name, state)| progress.stamp(name, state, now_unix_ms))
-            .collect(),
+        steps: in_order(
+            progress_of(input, world, goal)
+                .into_iter()
+                .map(|(name, state)| progress.stamp(name, state, now_unix_ms))
+                .collect(),
+        ),
         serving: match input.serving {
             Serve::Slot { slot, .. } => Some(*slot),
             Serve::None | Serve::Maintenance => None,
         },
         restart_seq: input.entries.restart_seq,
     }
+}
+
+/// Much is done at once: what is done comes first, in the order it was done, then what is being done, then the rest.
+fn in_order(mut steps: Vec<StepReport>) -> Vec<StepReport> {
+    steps.sort_by_key(|step| match step.state {
+        StepState::Done => (0, step.ended_unix_ms),
+        StepState::Running | StepState::Failed => (1, 0),
+        StepState::Pending => (2, 0),
+    });
+    steps
 }
 
 fn state(input: &Input<'_>, world: &World, complaints: &Complaints, goal: Goal) -> State {
@@ -251,6 +286,7 @@ fn replica(input: &Input<'_>, world: &World, key: ReplicaKey, goal: Goal) -> Rep
     ReplicaReport {
         reason: problem.map_or("", |problem| problem.reason),
         exit: problem.and_then(|problem| problem.exit.clone()),
+        since_unix_ms: 0,
         restarts: record.map_or(0, super::supervise::Record::restarts),
         last_words: problem.and(world.last_words.get(&target).cloned()),
         phase,
@@ -271,6 +307,7 @@ fn task(world: &World, name: &ServiceName) -> Option<ReplicaReport> {
         phase: "exited",
         reason: problem.reason,
         exit: problem.exit.clone(),
+        since_unix_ms: 0,
         restarts: world
             .records
             .get(&target)

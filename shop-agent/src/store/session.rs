@@ -55,6 +55,14 @@ pub struct Session<E> {
     pub boot_id: String,
     /// The node's signature over our keys.
     pub receipt: Vec<u8>,
+    /// The session on the certificate before: heard out while the next one begins.
+    pub previous: Mutex<Option<Previous>>,
+}
+
+/// A session that is being replaced. Its outbound half keeps it open until the control plane ends it.
+pub struct Previous {
+    inbound: Streaming<api::ControlMessage>,
+    _outbound: mpsc::Sender<api::AgentMessage>,
 }
 
 impl<E: StoreEngine> Session<E> {
@@ -102,6 +110,7 @@ impl<E: StoreEngine> Session<E> {
         let mut reports = self.reports.clone();
         reports.mark_changed();
         let mut notices = self.notices.lock().await;
+        let mut previous = self.previous.lock().await.take();
         let mut sent_at = None;
         let mut escrowed = 0;
         let mut renew_at = Instant::now() + credential.renew_in(Timestamp::now(), rand::random());
@@ -116,6 +125,10 @@ impl<E: StoreEngine> Session<E> {
                         return Ok(ended);
                     }
                 }
+                message = heard_out(&mut previous) => {
+                    // Throttle and Reconnect were meant for the session that ends anyway.
+                    self.heard(message, &outbound).await?;
+                }
                 changed = changed_after(&mut reports, report_due) => {
                     changed?;
                     let message = wire::report(&reports.borrow_and_update());
@@ -125,8 +138,11 @@ impl<E: StoreEngine> Session<E> {
                 }
                 Some(notice) = notices.recv() => say(&outbound, wire::notice(notice)).await?,
                 () = tokio::time::sleep_until(renew_at) => match self.certified.renewed(&credential).await {
-                    // The new certificate is used from the next session on, which begins now.
-                    Ok(_) => return Ok(Ended::come_back(Duration::ZERO)),
+                    // The new certificate is used from the next session on. This one is heard until the control plane ends it.
+                    Ok(_) => {
+                        *self.previous.lock().await = Some(Previous { inbound, _outbound: outbound });
+                        return Ok(Ended::come_back(Duration::ZERO));
+                    }
                     Err(error) => {
                         tracing::warn!(%error, "renewal failed");
                         renew_at = Instant::now() + RENEW_AGAIN;
@@ -226,6 +242,20 @@ impl<E: StoreEngine> Session<E> {
             Err(refusal) => say(outbound, wire::refusal(refusal)).await,
         }
     }
+}
+
+/// What the session before still says; never, once it has ended.
+async fn heard_out(previous: &mut Option<Previous>) -> control_message::Message {
+    while let Some(session) = previous {
+        match session.inbound.message().await {
+            Ok(Some(api::ControlMessage {
+                message: Some(message),
+            })) => return message,
+            Ok(Some(_)) => {}
+            Ok(None) | Err(_) => *previous = None,
+        }
+    }
+    std::future::pending().await
 }
 
 async fn changed_after(

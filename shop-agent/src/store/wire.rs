@@ -185,7 +185,7 @@ fn replica(replica: &ReplicaReport) -> common::ReplicaStatus {
         exit_code: exit.map_or(0, |exit| exit.code),
         oom_killed: exit.is_some_and(|exit| exit.oom_killed),
         restarts: replica.restarts,
-        since_unix_ms: exit.map_or(0, |exit| exit.at_unix_ms),
+        since_unix_ms: replica.since_unix_ms,
         last_log: replica.last_words.as_ref().map(sealed_text),
     }
 }

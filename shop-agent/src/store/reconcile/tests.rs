@@ -7,7 +7,10 @@ use async_trait::async_trait;
 use shop_plan::{NetworkName, StorePlan};
 use shop_proto::{Digest, ReplicaKey, RunState, Slot};
 use tempfile::TempDir;
-use tokio::{sync::watch, task::JoinHandle};
+use tokio::{
+    sync::{oneshot, watch},
+    task::JoinHandle,
+};
 
 use super::*;
 use crate::{
