@@ -18,11 +18,15 @@ use shop_proto::{
 use tokio_stream::wrappers::WatchStream;
 use tonic::{Code, Request, Response, Status};
 
-use super::{introduce, limits::Pace, replies, tasks};
+use super::{
+    introduce,
+    limits::{CHANGES, INTRODUCTIONS, Pace, Turns},
+    replies, tasks,
+};
 use crate::{
     node::{
         context::{Node, Rendered, Store},
-        docker::{ContainerSpec, Scope},
+        docker::{ContainerSpec, Scope, Urgency},
         prepare,
         replicas::{self, ReplicaError},
         routes,
@@ -41,7 +45,9 @@ const LOG_BYTES: usize = 256 << 10;
 pub(super) struct StoreBroker {
     node: Arc<Node>,
     store: Arc<Store>,
-    pace: Pace,
+    changes: Pace,
+    introductions: Pace,
+    questions: Turns,
 }
 
 /// What a request names, checked.
@@ -52,10 +58,13 @@ pub(super) struct Named {
 
 impl StoreBroker {
     pub(super) fn new(node: Arc<Node>, store: Arc<Store>) -> Self {
+        let now = Instant::now();
         Self {
             node,
             store,
-            pace: Pace::new(Instant::now()),
+            changes: Pace::new(CHANGES, now),
+            introductions: Pace::new(INTRODUCTIONS, now),
+            questions: Turns::new(now),
         }
     }
 
@@ -82,16 +91,7 @@ impl StoreBroker {
 
     /// As [`Self::named`], for a verb that changes something.
     fn changing(&self, plan_digest: &str) -> Result<Named, Status> {
-        self.pace.pass(Instant::now()).map_err(|wait| {
-            coded(
-                Code::ResourceExhausted,
-                "too_many_changes",
-                format!(
-                    "too many changes of this store; ask again in {} ms",
-                    wait.as_millis()
-                ),
-            )
-        })?;
+        paced(&self.changes)?;
         self.named(plan_digest)
     }
 
@@ -142,6 +142,7 @@ impl Broker for StoreBroker {
         &self,
         request: Request<IntroduceRequest>,
     ) -> Result<Response<IntroduceResponse>, Status> {
+        paced(&self.introductions)?;
         let record = self.record()?;
         introduce::introduce(&self.node, &self.store, &record, request.into_inner())
             .await
@@ -162,6 +163,7 @@ impl Broker for StoreBroker {
             .store
             .plans(&record)
             .map_err(|error| replies::of_plan(&error))?;
+        let _turn = self.questions.next().await;
         let scope = Scope::Store(&self.node.id, &self.store.id);
         let containers = self
             .node
@@ -187,7 +189,7 @@ impl Broker for StoreBroker {
     async fn start(&self, request: Request<ReplicaRequest>) -> Result<Response<Ack>, Status> {
         let (named, key) = self.replica(request.into_inner())?;
         let spec = self.spec(&named, &key)?;
-        replicas::start(&self.node, &self.store, &spec)
+        replicas::start(&self.node, &self.store, &spec, urgency(&named, &key))
             .await
             .map_err(|error| replies::of_replica(&error))?;
         Ok(Response::new(Ack {}))
@@ -292,6 +294,7 @@ impl Broker for StoreBroker {
             }
             None => tasks::container(&self.node, &self.store, &task, &run_id)?,
         };
+        let _turn = self.questions.next().await;
         let text = self
             .node
             .engine
@@ -300,6 +303,29 @@ impl Broker for StoreBroker {
             .map_err(|error| replies::of_engine(&error))?;
         Ok(Response::new(LogsResponse { text }))
     }
+}
+
+/// Everything of a store waits for its database.
+fn urgency(named: &Named, key: &ReplicaKey) -> Urgency {
+    let service = named.rendered.plan.service(&key.service);
+    match service.map(|service| service.kind) {
+        Some(ServiceKind::Database) => Urgency::First,
+        Some(ServiceKind::Cache | ServiceKind::Search) => Urgency::Soon,
+        _ => Urgency::Last,
+    }
+}
+
+fn paced(pace: &Pace) -> Result<(), Status> {
+    pace.pass(Instant::now()).map_err(|wait| {
+        coded(
+            Code::ResourceExhausted,
+            "too_many_changes",
+            format!(
+                "too many changes of this store; ask again in {} ms",
+                wait.as_millis()
+            ),
+        )
+    })
 }
 
 fn serve_slot(named: &Named, slot: &str, replicas: &[u32]) -> Result<Serve, Status> {

@@ -15,7 +15,7 @@ use tonic::Status;
 use super::{replies, service::Named};
 use crate::node::{
     context::{Node, Store, now_unix_ms},
-    docker::{ContainerState, EngineError, Observed, Scope},
+    docker::{ContainerState, EngineError, Observed, Scope, Urgency},
     replicas::{self, ReplicaError},
 };
 
@@ -78,7 +78,7 @@ pub(super) async fn run(
     let started = match found.map(|it| it.state) {
         Some(state @ (ContainerState::Running { .. } | ContainerState::Exited { .. })) => state,
         _ => {
-            replicas::start(node, store, &spec)
+            replicas::start(node, store, &spec, Urgency::First)
                 .await
                 .map_err(|error| replies::of_replica(&error))?;
             state(node, &spec.name).await?

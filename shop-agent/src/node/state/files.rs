@@ -9,6 +9,8 @@ use std::{
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
+use super::tree;
+
 /// The largest file of ours that is read back.
 const MAX_BYTES: u64 = 4 << 20;
 
@@ -176,7 +178,7 @@ pub fn remove(path: &Path) -> Result<(), FileError> {
 /// # Errors
 /// When the disk says no.
 pub fn remove_tree(path: &Path) -> Result<(), FileError> {
-    match fs::remove_dir_all(path) {
+    match tree::remove(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(at(path)(error)),
         Ok(()) => sync_parent(path),

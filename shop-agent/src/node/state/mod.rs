@@ -4,6 +4,7 @@
 
 pub mod files;
 mod record;
+mod tree;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
