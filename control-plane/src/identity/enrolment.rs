@@ -27,7 +27,8 @@ pub const RENEWABLE_AFTER_END: Duration = Duration::from_secs(90 * 24 * 60 * 60)
 const RENEW_CONTEXT: &[u8] = b"shopfleet/renew/v1";
 /// A node's name is for people; longer ones are cut.
 const NODE_NAME_CHARS: usize = 64;
-/// Wrong tokens and proofs from one address: a person mistypes a few times, a guesser does not get far.
+/// Wrong join tokens from one address: a person mistypes a few times, a guesser does not get far. Nothing else counts and nothing else is
+/// held up by it: all shop agents of a node come from one address, and one of them must not lock out the others.
 const FAILURES: (u32, Duration) = (20, Duration::from_secs(3));
 /// Refusals from one address that go into the audit chain.
 const AUDITED: (u32, Duration) = (10, Duration::from_secs(30));
@@ -242,7 +243,7 @@ impl Enrolment {
         let subject = recognised
             .as_ref()
             .map_or_else(|| "unknown".to_owned(), |leaf| subject_of(&leaf.identity));
-        let result = self.reissue(csr, recognised, proof, source, now).await;
+        let result = self.reissue(csr, recognised, proof, now).await;
         self.told("certificate.renew", subject, source, now, &result)
             .await;
         result
@@ -253,12 +254,8 @@ impl Enrolment {
         csr: &[u8],
         current: Option<Leaf>,
         proof: &[u8],
-        source: &Source,
         now: Timestamp,
     ) -> Result<Answer, EnrolError> {
-        if !self.failures.allows(source.address, now) {
-            return Err(EnrolError::TooMany);
-        }
         let key = RequestedKey::from_csr(csr)?;
         let current = current
             .filter(|leaf| leaf.signed(&[RENEW_CONTEXT, csr].concat(), proof))
@@ -337,7 +334,7 @@ impl Enrolment {
         })
     }
 
-    /// Audits the outcome, and counts failures against the address.
+    /// Audits the outcome, and counts wrong tokens against the address.
     async fn told(
         &self,
         action: &'static str,
@@ -378,10 +375,16 @@ impl Enrolment {
     ) -> Option<&'static str> {
         let code = error.code();
         match error {
-            EnrolError::Token | EnrolError::Proof | EnrolError::Csr(_) => {
+            EnrolError::Token => {
                 self.failures.take(source.address, now);
             }
-            EnrolError::Denied | EnrolError::TooOld | EnrolError::Clone | EnrolError::OtherKey => {}
+            // Once for an identity, since it is locked from then on; noise from its address must not hide it.
+            EnrolError::Clone => return Some(code),
+            EnrolError::Csr(_)
+            | EnrolError::Proof
+            | EnrolError::Denied
+            | EnrolError::TooOld
+            | EnrolError::OtherKey => {}
             EnrolError::NotVouchedYet
             | EnrolError::TooMany
             | EnrolError::Authority(_)

@@ -156,6 +156,32 @@ async fn renewal_needs_proof_and_a_lost_answer_does_no_harm() {
     agent_session(&rig, (&renewed, &second), 3).await.unwrap();
 }
 
+/// All shop agents of a node come from its one address.
+#[tokio::test]
+async fn failures_of_one_store_do_not_hold_up_another_behind_the_same_address() {
+    let rig = Rig::start();
+    let (good, noisy) = (Key::new(), Key::new());
+    rig.vouch(STORE, good.spki());
+    let current = enrol_store(&rig, STORE, &good).await.unwrap();
+    let mut unlike = current.clone();
+    unlike.chain_der[0][0] ^= 1;
+    for _ in 0..30 {
+        // Without proof, with somebody else's certificate, and without any.
+        let forged = renew(&rig, &current, &noisy, noisy.prove(&noisy.csr)).await;
+        assert_eq!(forged.unwrap_err().code(), Code::PermissionDenied);
+        let unread = renew(&rig, &unlike, &noisy, noisy.prove(&noisy.csr)).await;
+        assert_eq!(unread.unwrap_err().code(), Code::PermissionDenied);
+        let guessed = join(&rig, "sfj1_nonsense", &noisy).await;
+        assert!(guessed.is_err());
+    }
+    let next = Key::new();
+    renew(&rig, &current, &next, good.prove(&next.csr))
+        .await
+        .unwrap();
+    rig.vouch("b2345678901c", noisy.spki());
+    enrol_store(&rig, "b2345678901c", &noisy).await.unwrap();
+}
+
 #[tokio::test]
 async fn a_superseded_certificate_that_comes_back_locks_the_identity() {
     let mut rig = Rig::start();
