@@ -13,6 +13,8 @@ fn main() -> ExitCode {
         ["time-to-ready"] => time_to_ready("10"),
         ["time-to-ready", rounds] => time_to_ready(rounds),
         ["agent-footprint"] => bench::footprint::run(),
+        // Asked by the benchmark itself, under another uid.
+        ["wait-deep", address, host] => wait_deep(address, host),
         _ => {
             eprintln!("{USAGE}");
             return ExitCode::from(2);
@@ -34,4 +36,8 @@ fn time_to_ready(rounds: &str) -> anyhow::Result<()> {
     let result = bench::ready::run(rounds, &root);
     std::fs::remove_dir_all(&root)?;
     result
+}
+
+fn wait_deep(address: &str, host: &str) -> anyhow::Result<()> {
+    bench::deep::wait(address.parse()?, 8080, host).map(drop)
 }
