@@ -138,7 +138,10 @@ async fn running(world: &World, name: &str) -> String {
 async fn a_shop_agent_speaks_for_its_own_store_alone() {
     let world = World::start().await;
     let node = world.node("one").await;
-    let (a, b) = (running(&world, "a").await, running(&world, "b").await);
+    let (a, b) = (
+        running(&world, "shop-a").await,
+        running(&world, "shop-b").await,
+    );
     let session = possessed(&world, &node, &a).await;
     let of_b = node.shop(&b, |shop| shop.desired()).flatten().unwrap();
     let crash = Behaviour::Crash {
@@ -148,9 +151,9 @@ async fn a_shop_agent_speaks_for_its_own_store_alone() {
     // What B's agent would say: no field names a store, so it counts for A, and there it fits no spec.
     say(&session, ShopUp::Report(report(&of_b, &crash))).await;
     say(&session, event("lie", "about b")).await;
-    marked(&world, &session, "a").await;
-    assert_eq!(world.api.store("b").await.unwrap().status, "running");
-    let told = world.api.events("b").await;
+    marked(&world, &session, "shop-a").await;
+    assert_eq!(world.api.store("shop-b").await.unwrap().status, "running");
+    let told = world.api.events("shop-b").await;
     assert!(told.iter().all(|event| event.code != "lie"), "{told:?}");
 
     // Its certificate opens no node's session, and no node's opens a shop's.
@@ -172,26 +175,29 @@ async fn an_older_report_and_an_absurd_generation_change_nothing_for_others() {
     let world = World::start().await;
     let api = &world.api;
     let node = world.node("one").await;
-    let (a, _b) = (running(&world, "a").await, running(&world, "b").await);
+    let (a, _b) = (
+        running(&world, "shop-a").await,
+        running(&world, "shop-b").await,
+    );
     let old = node.shop(&a, |shop| shop.desired()).flatten().unwrap();
-    let stop = api.stop("a").await;
+    let stop = api.stop("shop-a").await;
     api.until_operation(&stop.id, "succeeded").await;
     let session = possessed(&world, &node, &a).await;
     say(&session, ShopUp::Report(report(&old, &Behaviour::Serve))).await;
-    marked(&world, &session, "a").await;
-    let store = api.store("a").await.unwrap();
+    marked(&world, &session, "shop-a").await;
+    let store = api.store("shop-a").await.unwrap();
     assert_eq!((store.status.as_str(), store.generation), ("stopped", 2));
 
     let mut absurd = report(&old, &Behaviour::Serve);
     absurd.generation = u64::MAX;
     absurd.restart_seq = u64::MAX;
     say(&session, ShopUp::Report(absurd)).await;
-    api.until_store("a", "is suspicious", |store| {
+    api.until_store("shop-a", "is suspicious", |store| {
         store.status != "stopped" || !store.reason.is_empty()
     })
     .await;
-    assert_eq!(api.store("b").await.unwrap().status, "running");
-    let delete = api.delete("a").await;
+    assert_eq!(api.store("shop-b").await.unwrap().status, "running");
+    let delete = api.delete("shop-a").await;
     api.until_operation(&delete.id, "succeeded").await;
 }
 
@@ -302,11 +308,12 @@ async fn absurdly_long_words_are_cut_or_dropped_and_the_session_goes_on() {
     say(&session, event(&long, "a code without end")).await;
     let desired = node.shop(&id, |shop| shop.desired()).flatten().unwrap();
     let mut wordy = report(&desired, &Behaviour::Serve);
-    wordy.message = long.clone();
+    wordy.message.clone_from(&long);
     say(&session, ShopUp::Report(wordy.clone())).await;
     wordy.steps = vec![common::StepStatus::default(); 10_000];
-    say(&session, ShopUp::Report(wordy.clone())).await;
-    wordy.reason = long.clone();
+    say(&session, ShopUp::Report(wordy)).await;
+    let mut wordy = report(&desired, &Behaviour::Serve);
+    wordy.reason = long;
     say(&session, ShopUp::Report(wordy)).await;
     let events = marked(&world, &session, "demo").await;
     let cut = events.iter().find(|event| event.code == "long").unwrap();

@@ -17,3 +17,4 @@ mod liars;
 mod life;
 mod requests;
 mod room;
+mod trouble;

@@ -42,6 +42,8 @@ pub enum Retiring {
 pub struct Script {
     pub connected: bool,
     pub prepare: bool,
+    /// Code of what keeps it from preparing anything.
+    pub trouble: Option<&'static str>,
     pub vouch: bool,
     pub retiring: Retiring,
     pub shops: Behaviour,
@@ -53,6 +55,7 @@ impl Default for Script {
         Self {
             connected: true,
             prepare: true,
+            trouble: None,
             vouch: true,
             retiring: Retiring::Finish,
             shops: Behaviour::Serve,
@@ -87,6 +90,7 @@ struct Ledger {
     held: BTreeMap<String, Held>,
     /// Orders that went back in time: a control plane that is not behind never sends one.
     outdated: Vec<String>,
+    roster: Option<Vec<u8>>,
 }
 
 struct Inner {
@@ -185,6 +189,27 @@ impl Node {
         ledger.held.get(store).map(|held| look(&held.shop))
     }
 
+    /// As when its disk is replaced: back with nothing.
+    pub async fn lose_everything(&self) {
+        self.change(|script| script.connected = false);
+        until("its session is over", async || {
+            match self.inner.voice.lock().unwrap().is_none() {
+                true => Ok(()),
+                false => Err("not yet".to_owned()),
+            }
+        })
+        .await;
+        self.inner.ledger.lock().unwrap().held.clear();
+        self.change(|script| script.connected = true);
+    }
+
+    /// Rosters that it and its shops were given.
+    pub fn rosters(&self) -> Vec<Vec<u8>> {
+        let ledger = self.inner.ledger.lock().unwrap();
+        let shops = ledger.held.values().filter_map(|held| held.shop.roster());
+        ledger.roster.clone().into_iter().chain(shops).collect()
+    }
+
     /// Stops a shop agent; what it holds stays.
     pub fn silence(&self, store: &str) {
         let mut ledger = self.inner.ledger.lock().unwrap();
@@ -222,6 +247,8 @@ async fn run(inner: Arc<Inner>) {
         if let Err(status) = session(&inner).await {
             tracing::debug!(%status, "the scripted node's session ended");
         }
+        // Kept, it would hold the session open.
+        inner.voice.lock().unwrap().take();
         tokio::time::sleep(RECONNECT).await;
     }
 }
@@ -320,6 +347,10 @@ fn level(held: &Held, script: &Script) -> Vec<Up> {
             .collect();
     }
     let mut messages = vec![status(store_id, *generation, "accepted", "")];
+    if let Some(code) = script.trouble {
+        messages.push(status(store_id, *generation, "error", code));
+        return messages;
+    }
     if script.prepare {
         messages.push(status(store_id, *generation, "prepared", ""));
     }
@@ -387,6 +418,10 @@ fn obey(inner: &Arc<Inner>, order: Down) -> Vec<Up> {
                 let (place, script) = (inner.place.clone(), inner.script.subscribe());
                 held.shop.start(place, script, inner.seen.clone());
             }
+            Vec::new()
+        }
+        Down::Roster(roster) => {
+            ledger.roster = Some(roster.document);
             Vec::new()
         }
         _ => Vec::new(),

@@ -37,6 +37,10 @@ pub enum Behaviour {
     AwaitSecrets,
     /// Takes what it is told and says nothing.
     Silent,
+    /// Does not take what it is told.
+    Refuse {
+        code: &'static str,
+    },
 }
 
 /// What it holds: survives its sessions.
@@ -47,6 +51,7 @@ struct Ledger {
     outdated: Vec<String>,
     /// Into the session it has now.
     voice: Option<mpsc::Sender<wire::AgentMessage>>,
+    roster: Option<Vec<u8>>,
 }
 
 pub struct Shop {
@@ -88,6 +93,10 @@ impl Shop {
         self.ledger.lock().unwrap().desired.clone()
     }
 
+    pub fn roster(&self) -> Option<Vec<u8>> {
+        self.ledger.lock().unwrap().roster.clone()
+    }
+
     /// Orders that went back in time.
     pub fn outdated(&self) -> Vec<String> {
         self.ledger.lock().unwrap().outdated.clone()
@@ -126,6 +135,7 @@ impl Shop {
         if let Some(task) = self.task.take() {
             task.abort();
         }
+        self.ledger.lock().unwrap().voice.take();
     }
 }
 
@@ -144,6 +154,8 @@ impl Runner {
             if let Err(status) = self.once().await {
                 tracing::debug!(%status, store = self.store, "the scripted shop agent's session ended");
             }
+            // Kept, it would hold the session open.
+            self.ledger.lock().unwrap().voice.take();
             tokio::time::sleep(RECONNECT).await;
         }
     }
@@ -182,6 +194,9 @@ impl Runner {
                         Some(Down::SealedRequest(request)) => {
                             self.say(&session.up, Up::SealedResult(answered(request))).await?;
                         }
+                        Some(Down::Roster(roster)) => {
+                            self.ledger.lock().unwrap().roster = Some(roster.document);
+                        }
                         _ => {}
                     }
                 }
@@ -198,6 +213,13 @@ impl Runner {
     /// The generation rule.
     fn accept(&self, desired: wire::Desired) -> Result<(), wire::Refusal> {
         let mut ledger = self.ledger.lock().unwrap();
+        if let Behaviour::Refuse { code } = self.script.borrow().shops {
+            return Err(wire::Refusal {
+                generation: desired.generation,
+                code: code.to_owned(),
+                message: "by the script".to_owned(),
+            });
+        }
         let code = match &ledger.desired {
             Some(held) if desired.generation < held.generation => "generation_outdated",
             Some(held)
