@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use shop_proto::{Digest, Generation, Spec, StoreId};
+use shop_seal::{Roster, RosterError};
 
 use super::{
     context::{Node, plan_of},
@@ -156,11 +157,74 @@ pub fn vouched(node: &Node, store: &StoreId, spki: Digest) {
     }
 }
 
-/// A roster to hand on to the shop agents, who judge it.
+/// A roster to hand on to the shop agents. They judge it too, but a new store has no memory of its own: what was handed on before, here,
+/// is what keeps an older roster, and with it a signer who was removed, away from it.
 pub async fn roster(node: &Arc<Node>, roster: RosterRecord) {
+    let Some(pin) = &node.record.operator_root_pin else {
+        tracing::warn!("a roster came, but no operator root was pinned when this node joined");
+        return;
+    };
+    if let Err(error) = succeeds(&roster, &node.state.roster(), pin) {
+        tracing::warn!(%error, "roster refused");
+        return;
+    }
     match blocking(&node.state, move |state| state.keep_roster(roster)).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::warn!(%error, "the roster could not be kept"),
         Err(error) => tracing::warn!(%error, "the roster could not be kept"),
+    }
+}
+
+/// Signed by the pinned root, and not older than what is held.
+fn succeeds(offered: &RosterRecord, held: &RosterRecord, pin: &Digest) -> Result<(), RosterError> {
+    // What is held and cannot be read was never handed on to any use.
+    let known = Roster::verify(&held.document, &held.signature, pin)
+        .and_then(|roster| roster.mark())
+        .ok();
+    Roster::verify_newer(&offered.document, &offered.signature, pin, known.as_ref()).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use shop_seal::{ROSTER_FORMAT, SigningKey, UnixMillis};
+
+    use super::*;
+
+    fn signed(root: &SigningKey, version: u64) -> RosterRecord {
+        let roster = Roster {
+            format: ROSTER_FORMAT,
+            version,
+            operator_root: root.verifying_key(),
+            issued_at: UnixMillis::new(0),
+            signers: Vec::new(),
+            recovery_key: None,
+            log_keys: Vec::new(),
+        };
+        let signed = roster.sign(root).unwrap();
+        RosterRecord {
+            document: signed.document,
+            signature: signed.signature,
+        }
+    }
+
+    /// The control plane relays rosters; it must be able neither to make one nor to bring an old one back.
+    #[test]
+    fn a_lying_control_plane_changes_no_roster() {
+        let (root, other) = (
+            SigningKey::generate().unwrap(),
+            SigningKey::generate().unwrap(),
+        );
+        let pin = root.verifying_key().pin();
+        let none = RosterRecord::default();
+        let (one, two) = (signed(&root, 1), signed(&root, 2));
+        assert!(succeeds(&one, &none, &pin).is_ok());
+        assert!(succeeds(&two, &one, &pin).is_ok());
+        assert!(succeeds(&two, &two, &pin).is_ok());
+        assert!(succeeds(&one, &two, &pin).is_err());
+        assert!(succeeds(&signed(&other, 3), &two, &pin).is_err());
+        assert!(succeeds(&none, &two, &pin).is_err());
+        let mut forged = signed(&root, 3);
+        forged.signature.clone_from(&one.signature);
+        assert!(succeeds(&forged, &two, &pin).is_err());
     }
 }

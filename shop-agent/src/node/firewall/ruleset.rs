@@ -198,6 +198,8 @@ fn edge_chains(out: &mut String, edge: &Edge, ours: &str) -> std::fmt::Result {
     oifname {ours} counter drop
     meta l4proto {{ tcp, udp }} th dport 53 accept
     oifname \"lo\" counter drop
+    ip daddr 169.254.0.0/16 counter drop
+    ip6 daddr {{ fe80::/10, fd00:ec2::254 }} counter drop
     tcp dport {{ 80, 443 }} accept
     counter drop
   }}"
