@@ -209,7 +209,7 @@ const ONLY_PLACES: &[(&str, &str)] = &[
     ("sqlx::", "control-plane/src/db"),
     ("bollard::", "shop-agent/src/node/docker"),
     ("hpke::", "proto/seal/src"),
-    ("serde_saphyr::", "compose-templates/src"),
+    ("serde_saphyr::from", "compose-templates/src"),
 ];
 
 #[test]
