@@ -7,13 +7,13 @@
 //! - *Slotted* services (web, php-fpm) get traffic only through `Serve`, so they start as soon as their secrets are delivered; it is
 //!   `Serve` that waits for their dependencies, the once-tasks and the deep check.
 //!
-//! Starts are asked for in start order, because the node starts few containers at a time: the database first.
+//! Starts are asked for in waves: the database, then the other fixed services, then the slotted ones; see [`Wave`].
 //!
 //! Stopping is the reverse: nobody serves, then the services nobody running depends on, and so on; slotted ones before fixed ones.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use shop_plan::{ServicePlan, StorePlan, TaskPlan};
+use shop_plan::{ServiceKind, ServicePlan, StorePlan, TaskPlan};
 use shop_proto::{Digest, ReplicaKey, RunState, ServiceName, Slot, Spec};
 use tokio::time::Instant;
 
@@ -238,17 +238,17 @@ impl Input<'_> {
     }
 
     fn may_start(&self, service: &ServicePlan) -> bool {
-        let secrets = self.has_secrets(&service.name, &service.container.secrets);
-        let needs = service.kind.slotted()
+        self.has_secrets(&service.name, &service.container.secrets) && self.needs_met(service)
+    }
+
+    fn needs_met(&self, service: &ServicePlan) -> bool {
+        let done = |task| self.entries.tasks_done.contains(task);
+        service.kind.slotted()
             || (service
                 .depends_on
                 .iter()
                 .all(|name| self.service_ready(name))
-                && service
-                    .after_tasks
-                    .iter()
-                    .all(|task| self.entries.tasks_done.contains(task)));
-        secrets && needs
+                && service.after_tasks.iter().all(done))
     }
 }
 
@@ -275,13 +275,17 @@ fn running(input: &Input<'_>, now: Instant) -> Vec<Step> {
             steps.push(Step::Deliver(consumer));
         }
     }
-    // The node starts few containers at a time: what others wait for must be asked for first, so nobody overtakes a service that
-    // gets its secrets in a moment.
-    let mut waiting_for_secrets = false;
-    for (service, key) in input.wanted() {
-        waiting_for_secrets |= gets_secrets_soon(input, service, &key, now);
-        let step = bring_up(input, service, key);
-        steps.extend(step.filter(|step| !(waiting_for_secrets && matches!(step, Step::Start(_)))));
+    for wave in Wave::ALL {
+        let of_wave = || {
+            input
+                .wanted()
+                .filter(move |(service, _)| Wave::of(service.kind) == wave)
+        };
+        let blocked = input.wanted().any(|(service, key)| {
+            Wave::of(service.kind) < wave && comes_up(input, service, &key, now)
+        });
+        let ups = of_wave().filter_map(|(service, key)| bring_up(input, service, key));
+        steps.extend(ups.filter(|step| !(blocked && matches!(step, Step::Start(_)))));
     }
     steps.extend(unwanted(input));
     steps.extend(tasks::due(input, now));
@@ -289,18 +293,37 @@ fn running(input: &Input<'_>, now: Instant) -> Vec<Step> {
     steps
 }
 
-/// Whether a container is about to be started and lacks only secrets that are being delivered.
-fn gets_secrets_soon(
-    input: &Input<'_>,
-    service: &ServicePlan,
-    key: &ReplicaKey,
-    now: Instant,
-) -> bool {
-    let target = Target::Secrets(service.name.clone());
-    let on_their_way = input.busy.contains(&target) || input.free(&target, now);
-    let lacks = !input.has_secrets(&service.name, &service.container.secrets);
-    let to_start = !input.replicas.get(key).is_some_and(Replica::running);
-    lacks && on_their_way && to_start
+/// Starts are asked for in waves: a node starts few containers at a time, so what takes longest to become ready goes first.
+/// Each wave is over in the time that the database needs to boot, so the later ones cost nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Wave {
+    Database,
+    OtherFixed,
+    Slotted,
+}
+
+impl Wave {
+    const ALL: [Self; 3] = [Self::Database, Self::OtherFixed, Self::Slotted];
+
+    const fn of(kind: ServiceKind) -> Self {
+        match kind {
+            ServiceKind::Database => Self::Database,
+            ServiceKind::Cache | ServiceKind::Search | ServiceKind::Worker => Self::OtherFixed,
+            ServiceKind::Web | ServiceKind::PhpFpm => Self::Slotted,
+        }
+    }
+}
+
+/// Whether a container is being started, or will be in a moment: it lacks nothing but secrets that are on their way.
+fn comes_up(input: &Input<'_>, service: &ServicePlan, key: &ReplicaKey, now: Instant) -> bool {
+    let target = Target::Replica(key.clone());
+    let secrets = Target::Secrets(service.name.clone());
+    let running = input.replicas.get(key).is_some_and(Replica::running);
+    let secrets_come = input.has_secrets(&service.name, &service.container.secrets)
+        || input.busy.contains(&secrets)
+        || input.free(&secrets, now);
+    let startable = input.free(&target, now) && secrets_come && input.needs_met(service);
+    !running && (input.busy.contains(&target) || startable)
 }
 
 /// The next step of a container that should run.

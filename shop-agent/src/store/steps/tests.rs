@@ -372,9 +372,23 @@ fn the_database_is_started_first_and_nobody_waits_for_secrets_that_do_not_come()
             .any(|step| matches!(step, Step::Start(_)))
     );
     shop.finish(&Target::Secrets("db".parse().unwrap()), true);
+    let starts = |keys: &[ReplicaKey]| keys.iter().cloned().map(Step::Start).collect::<Vec<_>>();
+    let database = [key("db", Slot::Fixed)];
+    assert_eq!(shop.decide().now, starts(&database));
+    shop.begin();
+    assert_eq!(shop.decide().now, vec![], "nobody overtakes the database");
+    shop.finish(&Target::Replica(database[0].clone()), true);
+    let fixed = [key("cache", Slot::Fixed), key("search", Slot::Fixed)];
+    assert_eq!(shop.decide().now, starts(&fixed));
+    shop.begin();
+    for started in fixed {
+        shop.finish(&Target::Replica(started), true);
+    }
+    let slotted = [key("php-fpm", Slot::A), key("web", Slot::A)];
     assert_eq!(
-        shop.decide().now.first(),
-        Some(&Step::Start(key("db", Slot::Fixed)))
+        shop.decide().now,
+        starts(&slotted),
+        "while the database boots"
     );
 }
 
