@@ -20,18 +20,18 @@ mod world;
 use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
+use shop_plan::Catalogue;
 use shop_proto::{Digest, NodeId, StoreId};
-
-pub use error::{AppError, Problem};
-pub use input::*;
-pub use view::*;
-pub use world::{RandomIds, SystemClock};
 
 use crate::{db::Db, domain::session::Orders, operations::Limits};
 use access::DenialSampler;
+
+pub use error::{AppError, Problem};
+pub use input::*;
 pub use sealed::SealedWaiters;
 pub(crate) use sealed::waiter_key;
-use shop_plan::Catalogue;
+pub use view::*;
+pub use world::{RandomIds, SystemClock};
 
 /// The control plane's use-cases. Cheap to clone.
 #[derive(Clone)]

@@ -5,6 +5,7 @@
 
 mod audit;
 mod driver;
+mod durations;
 mod enrolment;
 mod error;
 mod events;

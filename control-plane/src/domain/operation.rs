@@ -192,6 +192,20 @@ pub enum Deadline {
     },
 }
 
+/// Upper bounds of the provisioning histogram, in seconds.
+pub const PROVISIONING_BOUNDS_SECONDS: [u32; 10] = [1, 2, 5, 10, 20, 30, 60, 120, 300, 600];
+
+/// How long finished creations took, from the request to serving.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ProvisioningTimes {
+    /// Creations within each of [`PROVISIONING_BOUNDS_SECONDS`], cumulative.
+    pub at_most: [u64; PROVISIONING_BOUNDS_SECONDS.len()],
+    /// All of them.
+    pub count: u64,
+    /// Their times together.
+    pub total: std::time::Duration,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

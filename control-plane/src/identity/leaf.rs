@@ -114,15 +114,11 @@ impl Leaf {
 /// When it does not, or is no certificate.
 pub fn check_issuer(der: &[u8], issuer_point: &[u8]) -> Result<(), LeafError> {
     let certificate = parse_whole(der)?;
-    // The outer algorithm is not signed, the inner one is: one certificate has one form.
-    let one_form = certificate.signature_algorithm == certificate.tbs_certificate.signature
-        && certificate.signature_value.unused_bits == 0;
-    let signed = one_form
-        && verify_p256(
-            issuer_point,
-            certificate.tbs_certificate.as_ref(),
-            &certificate.signature_value.data,
-        );
+    let signed = verify_p256(
+        issuer_point,
+        certificate.tbs_certificate.as_ref(),
+        &certificate.signature_value.data,
+    );
     signed.then_some(()).ok_or(LeafError::Issuer)
 }
 

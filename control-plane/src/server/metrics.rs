@@ -8,6 +8,7 @@ use std::{
 
 use crate::{
     app::FleetStatus,
+    domain::operation::{PROVISIONING_BOUNDS_SECONDS, ProvisioningTimes},
     fleet::{Fleet, Seen},
 };
 
@@ -24,19 +25,41 @@ impl Text {
         help: &str,
         samples: impl IntoIterator<Item = (Vec<(&'a str, &'a str)>, V)>,
     ) {
+        self.head(name, kind, help);
+        for (labels, value) in samples {
+            self.sample(name, &labels, value);
+        }
+    }
+
+    /// One histogram: samples with their suffixes.
+    pub fn histogram<'a>(
+        &mut self,
+        name: &str,
+        help: &str,
+        samples: impl IntoIterator<Item = (&'a str, Vec<(&'a str, &'a str)>, String)>,
+    ) {
+        self.head(name, "histogram", help);
+        for (suffix, labels, value) in samples {
+            self.sample(&format!("{name}{suffix}"), &labels, value);
+        }
+    }
+
+    fn head(&mut self, name: &str, kind: &str, help: &str) {
         // Writing to a String cannot fail.
         let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
-        for (labels, value) in samples {
-            let labels: Vec<String> = labels
-                .iter()
-                .map(|(label, value)| format!("{label}=\"{}\"", escape(value)))
-                .collect();
-            let labels = match labels.is_empty() {
-                true => String::new(),
-                false => format!("{{{}}}", labels.join(",")),
-            };
-            let _ = writeln!(self.0, "{name}{labels} {value}");
-        }
+    }
+
+    fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: impl Display) {
+        let labels: Vec<String> = labels
+            .iter()
+            .map(|(label, value)| format!("{label}=\"{}\"", escape(value)))
+            .collect();
+        let labels = match labels.is_empty() {
+            true => String::new(),
+            false => format!("{{{}}}", labels.join(",")),
+        };
+        // As in `head`.
+        let _ = writeln!(self.0, "{name}{labels} {value}");
     }
 
     /// One sample without labels.
@@ -165,6 +188,28 @@ pub fn write_status(status: &FleetStatus, text: &mut Text) {
     );
 }
 
+/// How long finished creations took.
+pub fn write_times(times: &ProvisioningTimes, text: &mut Text) {
+    let bounds = PROVISIONING_BOUNDS_SECONDS.map(|bound| bound.to_string());
+    let infinite = [("+Inf", times.count)];
+    let buckets = bounds
+        .iter()
+        .map(String::as_str)
+        .zip(times.at_most)
+        .chain(infinite)
+        .map(|(bound, count)| (vec![("le", bound)], count.to_string()))
+        .map(|(labels, value)| ("_bucket", labels, value))
+        .chain([
+            ("_sum", Vec::new(), times.total.as_secs_f64().to_string()),
+            ("_count", Vec::new(), times.count.to_string()),
+        ]);
+    text.histogram(
+        "shopfleet_store_provisioning_seconds",
+        "Time from the request for a store to its serving.",
+        buckets,
+    );
+}
+
 fn resident_bytes() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
@@ -175,6 +220,32 @@ fn resident_bytes() -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_histogram_ends_with_everything() {
+        let mut text = Text::default();
+        let mut times = ProvisioningTimes {
+            count: 2,
+            total: std::time::Duration::from_millis(3500),
+            ..ProvisioningTimes::default()
+        };
+        times.at_most[2..].fill(1);
+        write_times(&times, &mut text);
+        let text = text.finish();
+        for line in [
+            "# TYPE shopfleet_store_provisioning_seconds histogram",
+            "shopfleet_store_provisioning_seconds_bucket{le=\"2\"} 0",
+            "shopfleet_store_provisioning_seconds_bucket{le=\"5\"} 1",
+            "shopfleet_store_provisioning_seconds_bucket{le=\"+Inf\"} 2",
+            "shopfleet_store_provisioning_seconds_sum 3.5",
+            "shopfleet_store_provisioning_seconds_count 2",
+        ] {
+            assert!(
+                text.lines().any(|written| written == line),
+                "{line}\n{text}"
+            );
+        }
+    }
 
     #[test]
     fn samples_look_as_prometheus_reads_them() {

@@ -273,7 +273,8 @@ impl Server {
                 Ok(())
             })
         });
-        let refreshing = upkeep::refresh_denials(records, deny, self.closing.clone());
+        let changes = self.app.changes();
+        let refreshing = upkeep::refresh_denials(records, deny, changes, self.closing.clone());
         self.vital.spawn(async {
             ("deny list", {
                 refreshing.await;
@@ -336,7 +337,9 @@ impl Server {
             while self.vital.join_next().await.is_some() {}
         })
         .await;
-        match drained {
+        // Without it, SQLite's log may still be open when we say that we have stopped, and a copy made then is not whole.
+        let closed = tokio::time::timeout(DRAIN, self.app.context().db.close()).await;
+        match drained.and(closed) {
             Ok(()) => tracing::info!("stopped"),
             Err(_) => tracing::warn!("stopped, with some connections still open"),
         }

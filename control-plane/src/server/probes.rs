@@ -49,6 +49,10 @@ async fn metrics(State(probes): State<Arc<Probes>>) -> Response {
         // The rest is worth having when the database is away.
         Err(error) => tracing::warn!(%error, "metrics without the fleet's status"),
     }
+    match probes.app.provisioning_times().await {
+        Ok(times) => super::metrics::write_times(&times, &mut text),
+        Err(error) => tracing::warn!(%error, "metrics without provisioning times"),
+    }
     let kind = "text/plain; version=0.0.4; charset=utf-8";
     ([(CONTENT_TYPE, kind)], text.finish()).into_response()
 }

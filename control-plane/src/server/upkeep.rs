@@ -3,13 +3,18 @@
 use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::{
+    sync::watch,
+    time::{sleep, timeout},
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::identity::{Authority, DenySet, Records, tls::ServerIdentity};
 
-/// How often the deny list is read again: another process, or another replica, may have changed it.
+/// How often the deny list is read again even without a change of ours: another process may have changed it.
 const DENIALS_EVERY: Duration = Duration::from_secs(5);
+/// At most so often, however much changes.
+const DENIALS_PAUSE: Duration = Duration::from_millis(250);
 /// After a failure to renew: long before the leaf ends.
 const RENEW_AGAIN: Duration = Duration::from_secs(60);
 
@@ -23,7 +28,7 @@ pub async fn renew_server_leaf(
     loop {
         tokio::select! {
             () = closing.cancelled() => return,
-            () = tokio::time::sleep(wait) => {}
+            () = sleep(wait) => {}
         }
         wait = match identity.renew(&authority, Timestamp::now()) {
             Ok(()) => {
@@ -39,13 +44,16 @@ pub async fn renew_server_leaf(
 }
 
 /// Keeps the deny set as the database has it, for ever.
-pub async fn refresh_denials(records: Arc<dyn Records>, deny: DenySet, closing: CancellationToken) {
-    let mut ticks = interval(DENIALS_EVERY);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+pub async fn refresh_denials(
+    records: Arc<dyn Records>,
+    deny: DenySet,
+    mut changes: watch::Receiver<u64>,
+    closing: CancellationToken,
+) {
     loop {
         tokio::select! {
             () = closing.cancelled() => return,
-            _ = ticks.tick() => {}
+            () = next_refresh(&mut changes) => {}
         }
         match records.denied().await {
             Ok(list) => deny.replace(list),
@@ -53,4 +61,12 @@ pub async fn refresh_denials(records: Arc<dyn Records>, deny: DenySet, closing: 
             Err(error) => tracing::warn!(error = ?error, "the deny list could not be read"),
         }
     }
+}
+
+async fn next_refresh(changes: &mut watch::Receiver<u64>) {
+    if let Ok(Err(_)) = timeout(DENIALS_EVERY, changes.changed()).await {
+        // Nobody tells of changes any more; then only time counts.
+        sleep(DENIALS_EVERY).await;
+    }
+    sleep(DENIALS_PAUSE).await;
 }

@@ -167,6 +167,11 @@ async fn from_init_to_a_certified_shop_agent() {
         "{metrics}"
     );
 
+    assert!(
+        metrics.contains("shopfleet_store_provisioning_seconds_count 0"),
+        "{metrics}"
+    );
+
     tokio::time::timeout(PATIENCE, server.stop()).await.unwrap();
     let goodbye = order(&mut session, |order| matches!(order, Down::Reconnect(_))).await;
     assert!(matches!(goodbye, Down::Reconnect(_)));
