@@ -6,6 +6,7 @@ mod bad_input;
 mod browser;
 mod buyers;
 mod clients;
+mod hostile;
 mod isolation;
 mod kills;
 mod lifecycle;
