@@ -219,10 +219,12 @@ fn edge_chains(out: &mut String, edge: &Edge, ours: &str) -> std::fmt::Result {
         return Ok(());
     }
     let moved = moved.concat();
+    // A redirect sends to the gateway whatever of the host a store dialled: only what was meant for the gateway may be moved.
     writeln!(
         out,
         "  chain arriving {{
     type nat hook prerouting priority dstnat;
+    iifname {ours} iifname . ip daddr != @gateways return
 {moved}  }}
   chain local {{
     type nat hook output priority -100;
