@@ -9,7 +9,7 @@ use shop_proto::{ReplicaKey, RunState, Slot};
 use super::{
     broker,
     context::{Node, PlanError, Rendered, Store},
-    docker::{ContainerSpec, EngineError, Scope},
+    docker::{ContainerSpec, EngineError, Scope, Urgency},
     forward::{self, Way, forward},
     outbox::{Progress, Reason, Status},
     render::AGENT_IMAGE,
@@ -137,18 +137,18 @@ pub async fn surroundings(node: &Node, store: &Store) -> Result<Prepared, Prepar
     let plans = store.plans(&record)?;
     let say = |progress| node.outbox.status(status(&record, &plans, progress));
     say(Progress::Preparing);
+    // The agent's own networks first: the engine makes one after the other, and the agent takes longest to start.
+    let (own, others) = wanted(&record, &plans);
     let (record, ()) = futures::try_join!(
-        async {
-            Ok::<_, PrepareError>(
-                replicas::networks(node, &store.id, &wanted(&record, &plans)).await?,
-            )
-        },
+        async { Ok::<_, PrepareError>(replicas::networks(node, &store.id, &own).await?) },
         volumes(node, &record, &plans),
     )?;
-    let (agent, ()) = futures::join!(
-        agent(node, store, &record, &plans),
-        create_services(node, store, &record, &plans),
-    );
+    let (agent, rest) = futures::join!(agent(node, store, &record, &plans), async {
+        let record = replicas::networks(node, &store.id, &others).await?;
+        create_services(node, store, &record, &plans).await;
+        Ok::<_, ReplicaError>(())
+    });
+    rest?;
     agent?;
     node.outbox
         .status(status(&record, &plans, Progress::Prepared));
@@ -202,7 +202,8 @@ pub fn status(record: &StoreRecord, plans: &[Rendered], progress: Progress) -> S
     }
 }
 
-fn wanted(record: &StoreRecord, plans: &[Rendered]) -> Vec<NetworkName> {
+/// The networks of the shop agent, and the others.
+fn wanted(record: &StoreRecord, plans: &[Rendered]) -> (Vec<NetworkName>, Vec<NetworkName>) {
     let egress = plans.iter().any(|rendered| {
         let services = rendered
             .plan
@@ -216,15 +217,16 @@ fn wanted(record: &StoreRecord, plans: &[Rendered]) -> Vec<NetworkName> {
                 .contains(&NetworkName::Egress)
         })
     });
-    [
-        (NetworkName::AppA, true),
-        (NetworkName::AppB, record.second_slot),
-        (NetworkName::Data, true),
-        (NetworkName::Egress, egress),
-    ]
-    .into_iter()
-    .filter_map(|(network, wanted)| wanted.then_some(network))
-    .collect()
+    let mut own = vec![NetworkName::AppA, NetworkName::Data];
+    if record.second_slot {
+        own.push(NetworkName::AppB);
+    }
+    let others = if egress {
+        vec![NetworkName::Egress]
+    } else {
+        Vec::new()
+    };
+    (own, others)
 }
 
 async fn volumes(
@@ -282,7 +284,7 @@ async fn agent(
             Ok(())
         }
         Some(_) => {
-            replicas::start(node, store, &spec).await?;
+            replicas::start(node, store, &spec, Urgency::First).await?;
             Ok(())
         }
         None => make(node, store, spec).await,
@@ -291,7 +293,7 @@ async fn agent(
 
 async fn make(node: &Node, store: &Store, spec: ContainerSpec) -> Result<(), PrepareError> {
     replicas::create(node, store, spec.clone()).await?;
-    replicas::start(node, store, &spec).await?;
+    replicas::start(node, store, &spec, Urgency::First).await?;
     Ok(())
 }
 

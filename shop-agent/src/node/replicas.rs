@@ -8,7 +8,7 @@ use shop_proto::StoreId;
 
 use super::{
     context::{Node, Store},
-    docker::{ContainerSpec, Created, Engine, EngineError, Observed, Removed, Started},
+    docker::{ContainerSpec, Created, Engine, EngineError, Observed, Removed, Started, Urgency},
     firewall::{self, FirewallError},
     paths::Paths,
     render::RenderError,
@@ -85,10 +85,11 @@ pub async fn start(
     node: &Node,
     store: &Store,
     spec: &ContainerSpec,
+    urgency: Urgency,
 ) -> Result<Started, ReplicaError> {
     let gate = store.gate(&spec.name);
     let _turn = gate.acquire().await.map_err(|_| ReplicaError::Closed)?;
-    Ok(node.engine.start(spec).await?)
+    Ok(node.engine.start(spec, urgency).await?)
 }
 
 /// Removes a container; a running one only with `force`.

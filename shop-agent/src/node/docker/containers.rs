@@ -18,10 +18,14 @@ use super::{
     body,
     engine::{CHANGE, Engine, EngineError, READ, STOP_MARGIN, within},
     spec::{ContainerSpec, ContainerState, Observed, Scope},
+    starts::Urgency,
 };
 
 /// Pause before a lost wait is asked for again.
 const WAIT_AGAIN: Duration = Duration::from_millis(200);
+
+/// Longest wait for a start's turn: many stores at once take a while.
+const QUEUE: Duration = Duration::from_secs(60);
 
 /// How a create ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,18 +102,22 @@ impl Engine {
     ///
     /// # Errors
     /// When it is absent (status 404) or the engine fails.
-    pub async fn start(&self, spec: &ContainerSpec) -> Result<Started, EngineError> {
+    pub async fn start(
+        &self,
+        spec: &ContainerSpec,
+        urgency: Urgency,
+    ) -> Result<Started, EngineError> {
         let observed = self.adoptable(spec).await?;
         if observed.running() {
             return Ok(Started::Already);
         }
         self.attach(spec, &observed.networks).await?;
         let operation = "start a container";
-        let permit = tokio::time::timeout(CHANGE, self.starts.acquire()).await;
-        let Ok(Ok(_permit)) = permit else {
+        let turn = tokio::time::timeout(QUEUE, self.starts.turn(urgency)).await;
+        let Ok(_turn) = turn else {
             return Err(EngineError::Deadline {
                 operation,
-                after: CHANGE,
+                after: QUEUE,
             });
         };
         let call = self.docker.start_container(&observed.id, None);

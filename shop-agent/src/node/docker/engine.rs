@@ -3,7 +3,8 @@
 use std::{future::Future, path::Path, path::PathBuf, sync::Arc, time::Duration};
 
 use bollard::{API_DEFAULT_VERSION, BollardRequest, Docker, errors::Error as Bollard};
-use tokio::sync::Semaphore;
+
+use super::starts::Starts;
 
 /// Engine 20.10's API: the oldest we speak, and what we speak wherever it is still understood.
 const PINNED: (u32, u32) = (1, 41);
@@ -22,8 +23,7 @@ pub struct Engine {
     pub(super) docker: Docker,
     pub(super) socket: Arc<Path>,
     pub(super) api: (u32, u32),
-    /// More starts at once do not get done sooner: the engine's locks are global.
-    pub(super) starts: Arc<Semaphore>,
+    pub(super) starts: Starts,
     pub(super) cores: u32,
     version: Arc<str>,
 }
@@ -122,7 +122,7 @@ impl Engine {
             docker: plain.with_request_modifier(move |request| pin(request, api)),
             socket: PathBuf::from(socket).into(),
             api,
-            starts: Arc::new(Semaphore::new(cores.max(2))),
+            starts: Starts::new(cores.max(2)),
             cores: u32::try_from(cores).unwrap_or(u32::MAX / 1000),
             version: version.version.unwrap_or_default().into(),
         })

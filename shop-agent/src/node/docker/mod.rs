@@ -10,6 +10,7 @@ mod events;
 mod http;
 mod networks;
 mod spec;
+mod starts;
 mod volumes;
 
 pub use containers::{Created, Removed, Started};
@@ -19,6 +20,7 @@ pub use networks::NetworkSpec;
 pub use spec::{
     Attachment, ContainerSpec, ContainerState, MountSpec, Networking, Observed, Restart, Scope,
 };
+pub use starts::Urgency;
 pub use volumes::{VolumeKind, VolumeSpec};
 
 /// The create request as JSON, for tests of what is rendered.

@@ -17,7 +17,7 @@ use super::{
     context::{Node, now_unix_ms},
     docker::{
         Attachment, ContainerSpec, EngineError, MountSpec, NetworkSpec, Networking, Restart,
-        Started, UnixHttpError, unix_request,
+        Started, UnixHttpError, Urgency, unix_request,
     },
     firewall::{self, FirewallError, Port},
     outbox::{Note, Severity},
@@ -332,7 +332,7 @@ async fn up(node: &Node, mut spec: ContainerSpec) -> Result<(), EdgeError> {
         node.engine.remove(&spec.name, true).await?;
     }
     node.engine.create(&spec).await?;
-    if node.engine.start(&spec).await? == Started::Now {
+    if node.engine.start(&spec, Urgency::Soon).await? == Started::Now {
         tracing::info!(container = %spec.name, "started");
         node.outbox.note(Note {
             store: None,
