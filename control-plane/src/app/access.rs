@@ -1,6 +1,6 @@
 //! Who may call: API tokens and what they let in.
 
-use std::sync::Mutex;
+use std::{collections::BTreeMap, sync::Mutex};
 
 use jiff::{SignedDuration, Timestamp};
 use secrecy::SecretString;
@@ -25,19 +25,18 @@ const HOST_ACTOR: &str = "host";
 const ID_LENGTH: usize = 10;
 const SECRET_LENGTH: usize = 52;
 
-/// Lets one denial a second into the audit chain: somebody who guesses must not fill the disk.
+/// Lets one denial a second of each action into the audit chain: somebody who guesses must not fill the disk, nor hide another's denial.
 #[derive(Debug, Default)]
-pub(crate) struct DenialSampler(Mutex<Option<i64>>);
+pub(crate) struct DenialSampler(Mutex<BTreeMap<String, i64>>);
 
 impl DenialSampler {
-    fn admits(&self, now: Timestamp) -> bool {
-        let second = now.as_second();
-        let Ok(mut last) = self.0.lock() else {
+    pub(crate) fn admits(&self, record: &AuditRecord) -> bool {
+        let second = record.at.as_second();
+        let Ok(mut seen) = self.0.lock() else {
             return false;
         };
-        let admits = *last != Some(second);
-        *last = Some(second);
-        admits
+        seen.retain(|_, last| *last == second);
+        seen.insert(record.action.clone(), second).is_none()
     }
 }
 
@@ -130,7 +129,7 @@ impl App {
 
     async fn record_denial(&self, record: AuditRecord) {
         tracing::info!(actor = %record.actor, source = %record.source, action = %record.action, reason = %record.reason, "denied");
-        if self.context().denials.admits(record.at)
+        if self.context().denials.admits(&record)
             && let Err(error) = self.context().db.audit(record).await
         {
             // The denial stands; it is in the log above.

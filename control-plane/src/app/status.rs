@@ -1,5 +1,7 @@
 //! The fleet at a glance, and whether we can work at all.
 
+use shop_proto::NodeId;
+
 use super::{App, AppError, FleetStatus};
 use crate::domain::node::{DISK_ALARM_PERCENT, NodeStatus, disk_used_percent};
 
@@ -48,6 +50,14 @@ impl App {
                     node.name
                 )),
                 NodeStatus::Ready => {}
+            }
+        }
+        let known = |id: &NodeId| nodes.iter().any(|node| node.id == *id);
+        for id in context.orders.connected().nodes {
+            if !known(&id) {
+                warnings.push(format!(
+                    "node {id} has a session and is not known here, perhaps because this control plane came from a backup; its stores go on as they were"
+                ));
             }
         }
         let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);

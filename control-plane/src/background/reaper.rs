@@ -6,7 +6,8 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::{app::App, db::DbError};
 
-const INTERVAL: Duration = Duration::from_secs(3600);
+/// Often enough that a store whose agent says events as fast as it may does not fill the disk.
+const INTERVAL: Duration = Duration::from_secs(60);
 /// An idempotency key is good for a day.
 const KEYS: SignedDuration = SignedDuration::from_hours(24);
 /// Kept after their end, so that lists still explain what was.

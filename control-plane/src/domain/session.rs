@@ -55,6 +55,10 @@ pub enum FleetEvent {
 }
 
 /// An order for a node's session.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "orders are few and short-lived: a box would buy nothing"
+)]
 #[derive(Debug, Clone)]
 pub enum NodeOrder {
     /// The node should hold this store.

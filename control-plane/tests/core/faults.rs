@@ -9,6 +9,7 @@ on_every_database! {
     a_node_that_forgot_is_told_again,
     a_control_plane_from_a_backup_orders_nothing,
     removed_nodes_finish_deletions,
+    what_was_refused_is_offered_again_to_a_new_session,
     a_locked_database_is_said_and_nothing_is_lost,
 }
 
@@ -16,9 +17,9 @@ mod body {
     use std::time::Duration;
 
     use control_plane::domain::session::{
-        AgentOrder, FleetEvent, InventoryItem, NodeOrder, ReplicaReport,
+        AgentOrder, AssignmentStatus, FleetEvent, InventoryItem, NodeOrder, ReplicaReport,
     };
-    use shop_proto::ReplicaKey;
+    use shop_proto::{NodeId, ReplicaKey};
 
     use crate::harness::*;
 
@@ -298,6 +299,57 @@ mod body {
                 .code(),
             "not_found"
         );
+        rig.stop().await;
+    }
+
+    pub async fn what_was_refused_is_offered_again_to_a_new_session(url: Option<&str>) {
+        let rig = Rig::start(url).await;
+        let node = rig.node("one").await;
+        rig.app
+            .create_store(&owner(), new_store("shop"))
+            .await
+            .unwrap();
+        let id = rig.app.get_store("shop").await.unwrap().store.id;
+        let assigned =
+            |_: &NodeId, order: &NodeOrder| matches!(order, NodeOrder::Assign { .. }).then_some(());
+        rig.node_order("assigned", assigned).await;
+        rig.say(FleetEvent::Assignment {
+            node: node.clone(),
+            status: AssignmentStatus {
+                store: id.clone(),
+                generation: 1,
+                plan_digest: None,
+                state: "refused".to_owned(),
+                code: "template_untrusted".to_owned(),
+                message: "upgrade".to_owned(),
+            },
+        })
+        .await;
+        rig.until("the refusal is the reason", || async {
+            let store = rig.app.get_store("shop").await.unwrap().store;
+            if store.reason == "template_untrusted" {
+                Ok(())
+            } else {
+                Err(format!("{store:?}"))
+            }
+        })
+        .await;
+        rig.orders.nodes.lock().unwrap().clear();
+        rig.say(FleetEvent::NodeUp {
+            node,
+            hello: hello(),
+        })
+        .await;
+        rig.node_order("assigned again", assigned).await;
+        rig.until("the reason is gone", || async {
+            let store = rig.app.get_store("shop").await.unwrap().store;
+            if store.reason.is_empty() {
+                Ok(())
+            } else {
+                Err(format!("{store:?}"))
+            }
+        })
+        .await;
         rig.stop().await;
     }
 

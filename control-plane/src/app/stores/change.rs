@@ -113,8 +113,8 @@ impl App {
                     tx.save_operation(&mut cancelled(&active, kind, now))
                         .await?;
                 }
-                self.apply(&mut tx, caller, &input, kind, &store, *next)
-                    .await?
+                let operation = self.new_operation(caller, &input, kind, &next);
+                self.apply(&mut tx, operation, &store, *next).await?
             }
             (Decision::Unchanged | Decision::Ongoing, _) => {
                 let mut operation = self.new_operation(caller, &input, kind, &store);
@@ -140,13 +140,10 @@ impl App {
     async fn apply(
         &self,
         tx: &mut Tx,
-        caller: &Caller,
-        input: &StoreAction,
-        kind: OperationKind,
+        mut operation: Operation,
         before: &Store,
         mut next: Store,
     ) -> Result<Operation, AppError> {
-        let mut operation = self.new_operation(caller, input, kind, &next);
         tx.insert_operation(&mut operation).await?;
         let now = self.context().clock.now();
         let settled = settle(tx, &mut next, before, self.limits(), now).await?;

@@ -2,7 +2,7 @@
 
 use shop_proto::StoreId;
 
-use super::{After, change, event};
+use super::{After, change, denied, deny, event};
 use crate::{
     app::App,
     db::{DbError, Tx},
@@ -53,6 +53,9 @@ pub(super) async fn up(
     change(app, tx, id, |store| {
         store.on_agent.enrolled = true;
         store.on_agent.generation = hello.generation;
+        // What it refused before, it may take now: it may be another release.
+        store.on_agent.refused_generation = 0;
+        store.on_agent.refused_code.clear();
     })
     .await?;
     if let Some(roster) = tx.roster().await? {
@@ -95,6 +98,14 @@ pub(super) async fn refused(
     let about = (Some(id), None);
     tx.insert_event(&event(app, about, Severity::Error, &code, text))
         .await?;
+    // Node and agent that differ, or an order from the past: somebody may have tampered.
+    let subject = format!("store:{id}");
+    deny(
+        app,
+        tx,
+        denied(app, subject.clone(), "store.desired", subject, &code),
+    )
+    .await?;
     change(app, tx, id, |store| {
         if generation == store.generation.get() {
             store.on_agent.refused_generation = generation;

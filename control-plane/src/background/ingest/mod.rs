@@ -244,3 +244,12 @@ fn denied(app: &App, actor: String, action: &str, subject: String, reason: &str)
         reason: reason.to_owned(),
     }
 }
+
+/// At most one a second of each action: an agent that lies must not fill the disk. All are in the log.
+async fn deny(app: &App, tx: &mut Tx, record: AuditRecord) -> Result<(), DbError> {
+    tracing::warn!(actor = %record.actor, action = %record.action, subject = %record.subject, reason = %record.reason, "denied");
+    if !app.context().denials.admits(&record) {
+        return Ok(());
+    }
+    tx.audit(record).await
+}

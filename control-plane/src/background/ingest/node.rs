@@ -2,7 +2,7 @@
 
 use shop_proto::{NodeId, StoreId};
 
-use super::{After, change, denied, event};
+use super::{After, change, denied, deny, event};
 use crate::{
     app::App,
     db::{DbError, Tx},
@@ -13,7 +13,7 @@ use crate::{
         session::{
             AssignmentStatus, Capacity, InventoryItem, NodeHello, NodeOrder, RetireStatus, Vouch,
         },
-        store::{Lifecycle, LifecycleEvent, Store},
+        store::{Lifecycle, LifecycleEvent, NodeProgress, Store},
     },
 };
 
@@ -89,9 +89,13 @@ async fn take_stock(
             .await?;
     }
     change(app, tx, &store.id, |store| {
-        if store.on_node.generation != generation && store.lifecycle != Lifecycle::Deleting {
-            store.on_node.generation = generation;
-            store.on_node.state.clear();
+        // What it refused before, it may take now: it may be another release.
+        let stale = store.on_node.generation != generation || store.on_node.state == "refused";
+        if stale && store.lifecycle != Lifecycle::Deleting {
+            store.on_node = NodeProgress {
+                generation,
+                ..NodeProgress::default()
+            };
         }
     })
     .await
@@ -290,7 +294,7 @@ pub(super) async fn vouch(
             subject,
             "not_placed_here",
         );
-        return tx.audit(record).await;
+        return deny(app, tx, record).await;
     }
     tx.record_vouch(&VouchedKey {
         store: vouch.store.clone(),
