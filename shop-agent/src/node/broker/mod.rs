@@ -27,6 +27,8 @@ pub const PLACES: usize = 4;
 const CALLS: usize = 64;
 /// The largest request: a key and a few words.
 const REQUEST_BYTES: usize = 64 << 10;
+/// After the socket itself failed, which only a lack of resources does.
+const PAUSE: Duration = Duration::from_millis(500);
 /// A peer that answers no ping is gone.
 const PING_EVERY: Duration = Duration::from_secs(20);
 
@@ -35,6 +37,10 @@ pub async fn serve(node: Arc<Node>, store: Arc<Store>, door: Door) {
     let cancel = store.tasks.cancel().clone();
     let visitors = stream::unfold(door, |door| async {
         let visitor = door.next().await;
+        if visitor.is_err() {
+            // The server asks for the next one at once, and there will be none while descriptors or memory are short.
+            tokio::time::sleep(PAUSE).await;
+        }
         Some((visitor, door))
     });
     let id = store.id.clone();
