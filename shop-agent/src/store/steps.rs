@@ -7,16 +7,17 @@
 //! - *Slotted* services (web, php-fpm) get traffic only through `Serve`, so they start as soon as their secrets are delivered; it is
 //!   `Serve` that waits for their dependencies, the once-tasks and the deep check.
 //!
-//! Starts are asked for in waves: the database, then the other fixed services, then the slotted ones; see [`Wave`].
+//! Starts are asked for in waves: the database, then the other fixed services, then the slotted ones; see [`waves`].
 //!
 //! Stopping is the reverse: nobody serves, then the services nobody running depends on, and so on; slotted ones before fixed ones.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use shop_plan::{ServiceKind, ServicePlan, StorePlan, TaskPlan};
+use shop_plan::{ServicePlan, StorePlan, TaskPlan};
 use shop_proto::{Digest, ReplicaKey, RunState, ServiceName, Slot, Spec};
 use tokio::time::Instant;
 
+use self::waves::Wave;
 use crate::{
     engine::{ContainerState, Serve, TaskRun},
     ledger::Entries,
@@ -26,6 +27,7 @@ pub mod serve;
 mod tasks;
 #[cfg(test)]
 mod tests;
+pub mod waves;
 
 /// Everything a decision depends on.
 #[derive(Debug, Clone, Copy)]
@@ -276,54 +278,25 @@ fn running(input: &Input<'_>, now: Instant) -> Vec<Step> {
         }
     }
     for wave in Wave::ALL {
-        let of_wave = || {
-            input
-                .wanted()
-                .filter(move |(service, _)| Wave::of(service.kind) == wave)
-        };
-        let blocked = input.wanted().any(|(service, key)| {
-            Wave::of(service.kind) < wave && comes_up(input, service, &key, now)
-        });
-        let ups = of_wave().filter_map(|(service, key)| bring_up(input, service, key));
-        steps.extend(ups.filter(|step| !(blocked && matches!(step, Step::Start(_)))));
+        let mut room = wave.room(input, now);
+        for (service, key) in input.wanted() {
+            if Wave::of(service.kind) != wave {
+                continue;
+            }
+            match bring_up(input, service, key) {
+                Some(Step::Start(_)) if room == 0 => {}
+                Some(start @ Step::Start(_)) => {
+                    room -= 1;
+                    steps.push(start);
+                }
+                other => steps.extend(other),
+            }
+        }
     }
     steps.extend(unwanted(input));
     steps.extend(tasks::due(input, now));
     steps.extend(serve::change(input));
     steps
-}
-
-/// Starts are asked for in waves: a node starts few containers at a time, so what takes longest to become ready goes first.
-/// Each wave is over in the time that the database needs to boot, so the later ones cost nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Wave {
-    Database,
-    OtherFixed,
-    Slotted,
-}
-
-impl Wave {
-    const ALL: [Self; 3] = [Self::Database, Self::OtherFixed, Self::Slotted];
-
-    const fn of(kind: ServiceKind) -> Self {
-        match kind {
-            ServiceKind::Database => Self::Database,
-            ServiceKind::Cache | ServiceKind::Search | ServiceKind::Worker => Self::OtherFixed,
-            ServiceKind::Web | ServiceKind::PhpFpm => Self::Slotted,
-        }
-    }
-}
-
-/// Whether a container is being started, or will be in a moment: it lacks nothing but secrets that are on their way.
-fn comes_up(input: &Input<'_>, service: &ServicePlan, key: &ReplicaKey, now: Instant) -> bool {
-    let target = Target::Replica(key.clone());
-    let secrets = Target::Secrets(service.name.clone());
-    let running = input.replicas.get(key).is_some_and(Replica::running);
-    let secrets_come = input.has_secrets(&service.name, &service.container.secrets)
-        || input.busy.contains(&secrets)
-        || input.free(&secrets, now);
-    let startable = input.free(&target, now) && secrets_come && input.needs_met(service);
-    !running && (input.busy.contains(&target) || startable)
 }
 
 /// The next step of a container that should run.
