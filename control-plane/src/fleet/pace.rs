@@ -31,7 +31,12 @@ impl Pace {
 
     /// A message was read.
     pub fn count(&mut self, now: Instant) {
-        self.paid_at = self.paid_at.max(now) + EVERY;
+        self.charge(1, now);
+    }
+
+    /// A message that was read is worth this many more.
+    pub fn charge(&mut self, more: u32, now: Instant) {
+        self.paid_at = self.paid_at.max(now) + EVERY * more;
     }
 }
 
@@ -49,7 +54,13 @@ mod tests {
         }
         pace.count(now);
         assert_eq!(pace.free_at(), now + EVERY);
-        let later = now + EVERY * BURST * 2;
+        pace.charge(BURST, now);
+        assert_eq!(
+            pace.free_at(),
+            now + EVERY * (BURST + 1),
+            "dear ones wait longer"
+        );
+        let later = now + EVERY * BURST * 4;
         pace.count(later);
         assert!(pace.free_at() < later, "what was not used comes back");
     }

@@ -221,10 +221,21 @@ impl Enrolment {
         key: &RequestedKey,
     ) -> Result<Identity, EnrolError> {
         match self.records.voucher(&store, key.spki).await? {
-            Voucher::ThisKey => Ok(Identity::StoreAgent(store)),
-            Voucher::OtherKey => Err(EnrolError::OtherKey),
-            Voucher::None => Err(EnrolError::NotVouchedYet),
+            Voucher::ThisKey => {}
+            Voucher::OtherKey => return Err(EnrolError::OtherKey),
+            Voucher::None => return Err(EnrolError::NotVouchedYet),
         }
+        let identity = Identity::StoreAgent(store);
+        // A voucher is for a first certificate. Once its agent has moved on to another key, this one comes from a copy: let in here, it
+        // would never be noticed, as it would be when it renews.
+        let newest = self
+            .records
+            .newest(&identity, key.spki, Timestamp::UNIX_EPOCH)
+            .await?;
+        if newest.is_some_and(|known| known.superseded_by.is_some()) {
+            return Err(EnrolError::OtherKey);
+        }
+        Ok(identity)
     }
 
     /// A certificate for a new key, for whoever holds the key of one we issued, expired or not.

@@ -208,6 +208,26 @@ async fn a_superseded_certificate_that_comes_back_locks_the_identity() {
 }
 
 #[tokio::test]
+async fn a_key_that_was_replaced_is_not_certified_again_by_its_old_voucher() {
+    let mut rig = Rig::start();
+    let (first, second) = (Key::new(), Key::new());
+    rig.vouch(STORE, first.spki());
+    let current = enrol_store(&rig, STORE, &first).await.unwrap();
+    enrol_store(&rig, STORE, &first).await.unwrap();
+    let renewed = renew(&rig, &current, &second, first.prove(&second.csr))
+        .await
+        .unwrap();
+    // The answer may have been lost: until the new key is used, the old one is good.
+    enrol_store(&rig, STORE, &first).await.unwrap();
+    let _session = agent_session(&rig, (&renewed, &second), 3).await.unwrap();
+    rig.event().await;
+
+    let copied = enrol_store(&rig, STORE, &first).await.unwrap_err();
+    assert_eq!(copied.code(), Code::FailedPrecondition);
+    assert_eq!(rig.records.refusals(), ["other_key_vouched"]);
+}
+
+#[tokio::test]
 async fn an_ended_certificate_is_good_for_renewal_for_ninety_days() {
     let rig = Rig::start();
     let now = Timestamp::now();
