@@ -83,3 +83,44 @@ async fn what_agents_hold_newer_is_reviewed_and_nothing_is_retired() {
     assert_eq!(node.outdated(), Vec::<String>::new());
     world.verify_audit().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_joined_since_is_said_and_left_alone() {
+    let mut world = World::start().await;
+    let api = world.api.clone();
+    let (database, backup) = (world.plane.database(), world.plane.data().join("backup.db"));
+    world.plane.stop().await;
+    copy(&database, &backup);
+    world.plane.start().await;
+    let node = world.node("one").await;
+    let create = api.create("demo").await;
+    api.until_operation(&create.id, "succeeded").await;
+    let held = node.holds();
+
+    world.plane.stop().await;
+    copy(&backup, &database);
+    world.plane.start().await;
+    until("the unknown node is said", async || {
+        let status = api.grpc().get_status(api::GetStatusRequest {}).await;
+        let warnings = status.unwrap().into_inner().warnings;
+        if warnings.iter().any(|text| text.contains(node.id())) {
+            Ok(())
+        } else {
+            Err(format!("{warnings:?}"))
+        }
+    })
+    .await;
+    // New stores do not go there, and the old one is not touched.
+    let waiting = api.create("next").await;
+    until("there is no node", async || {
+        let found = api.operation(&waiting.id).await.unwrap();
+        if found.reason == "no_nodes" {
+            Ok(())
+        } else {
+            Err(format!("{found:?}"))
+        }
+    })
+    .await;
+    assert_eq!(node.holds(), held);
+    assert_eq!(node.outdated(), Vec::<String>::new());
+}

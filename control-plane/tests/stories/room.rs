@@ -153,11 +153,19 @@ async fn twenty_at_once_all_serve_under_the_limit_and_no_organisation_starves() 
     .await;
     let placed = api.store(&late.store_id).await.unwrap();
     assert_ne!(placed.node, "", "the small organisation has had its turn");
-    let waiting = api.operation(&operations[19].id).await.unwrap();
-    assert_eq!(
-        (waiting.state.as_str(), waiting.reason.as_str()),
-        ("pending", "queued")
-    );
+    until("all others say that they queue", async || {
+        let mut queued = 0;
+        for operation in &operations {
+            let found = api.operation(&operation.id).await.unwrap();
+            queued += usize::from(found.state == "pending" && found.reason == "queued");
+        }
+        if queued == 15 {
+            Ok(())
+        } else {
+            Err(format!("{queued} of 21"))
+        }
+    })
+    .await;
     assert_eq!(held(), 6, "no more than three on each");
 
     for node in &nodes {

@@ -48,7 +48,6 @@ pub enum Behaviour {
 struct Ledger {
     credential: Option<EnrollResponse>,
     desired: Option<wire::Desired>,
-    outdated: Vec<String>,
     /// Into the session it has now.
     voice: Option<mpsc::Sender<wire::AgentMessage>>,
     roster: Option<Vec<u8>>,
@@ -95,11 +94,6 @@ impl Shop {
 
     pub fn roster(&self) -> Option<Vec<u8>> {
         self.ledger.lock().unwrap().roster.clone()
-    }
-
-    /// Orders that went back in time.
-    pub fn outdated(&self) -> Vec<String> {
-        self.ledger.lock().unwrap().outdated.clone()
     }
 
     /// Something that is not in the script.
@@ -233,7 +227,6 @@ impl Runner {
                 return Ok(());
             }
         };
-        ledger.outdated.push(format!("{code}: {desired:?}"));
         Err(wire::Refusal {
             generation: desired.generation,
             code: code.to_owned(),
