@@ -369,14 +369,11 @@ async fn stores_that_nobody_placed_are_said_and_left_alone() {
 async fn world_ends(mut world: World, liar: &mut Liar, node: &Node) {
     let held = node.holds();
     world.plane.stop().await;
-    loop {
-        match liar.session.order().await {
-            Ok(Some(order)) => assert!(
-                !matches!(order.message, Some(Down::Retire(_) | Down::Assignment(_))),
-                "{order:?}"
-            ),
-            Ok(None) | Err(_) => break,
-        }
+    while let Ok(Some(order)) = liar.session.order().await {
+        assert!(
+            !matches!(order.message, Some(Down::Retire(_) | Down::Assignment(_))),
+            "{order:?}"
+        );
     }
     assert_eq!(node.holds(), held);
     assert!(!liar.key.csr.is_empty());

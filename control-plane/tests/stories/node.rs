@@ -41,6 +41,8 @@ pub enum Retiring {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Script {
     pub connected: bool,
+    /// Whether its shop agents reach the control plane.
+    pub uplink: bool,
     pub prepare: bool,
     /// Code of what keeps it from preparing anything.
     pub trouble: Option<&'static str>,
@@ -54,6 +56,7 @@ impl Default for Script {
     fn default() -> Self {
         Self {
             connected: true,
+            uplink: true,
             prepare: true,
             trouble: None,
             vouch: true,

@@ -124,7 +124,13 @@ async fn everything_wrong_is_told_at_once_in_both_apis_and_nothing_is_written() 
         "isolation": "none",
         "project": "nowhere",
         "node": "zzzzzz",
+        "colour": "red",
+        "display_name": 7,
     });
+    let of_shape = [
+        ("/colour", "unknown_field"),
+        ("/display_name", "wrong_type"),
+    ];
     let expected = [
         ("/environment", "unknown_environment"),
         ("/hosts/0", "host_shape"),
@@ -159,7 +165,12 @@ async fn everything_wrong_is_told_at_once_in_both_apis_and_nothing_is_written() 
     let refused = api.rest("POST", "/api/v1/stores", &[], Some(body)).await;
     assert_eq!((refused.status, refused.code()), (400, "invalid_request"));
     assert_eq!(refused.kind, "application/problem+json");
-    complete(&refused.problems(), "REST");
+    let problems = refused.problems();
+    complete(&problems, "REST");
+    for (pointer, code) in of_shape {
+        let wanted = (pointer.to_owned(), code.to_owned());
+        assert!(problems.contains(&wanted), "{wanted:?} in {problems:?}");
+    }
 
     let map = |pairs: &[(&str, &str)]| {
         let pairs = pairs.iter();

@@ -145,6 +145,9 @@ struct Runner {
 impl Runner {
     async fn run(mut self) {
         loop {
+            if self.script.wait_for(|script| script.uplink).await.is_err() {
+                return;
+            }
             if let Err(status) = self.once().await {
                 tracing::debug!(%status, store = self.store, "the scripted shop agent's session ended");
             }
@@ -195,7 +198,7 @@ impl Runner {
                     }
                 }
                 changed = self.script.changed() => {
-                    if changed.is_err() {
+                    if changed.is_err() || !self.script.borrow().uplink {
                         return Ok(());
                     }
                     self.tell(&session.up).await?;
