@@ -7,7 +7,7 @@ mod record;
 mod tree;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -380,10 +380,10 @@ impl State {
     ) -> Result<(), Exhausted> {
         let mut taken = inner.subnets(self.names_subnet, now.unix_ms);
         for network in NetworkName::ALL {
-            if !record.subnets.contains_key(&network) {
+            if let Entry::Vacant(lacking) = record.subnets.entry(network) {
                 let index = ipam::next_subnet(self.pool, &taken, &now.host_routes)?;
                 taken.insert(index);
-                record.subnets.insert(network, index);
+                lacking.insert(index);
             }
         }
         Ok(())
