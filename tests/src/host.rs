@@ -134,6 +134,12 @@ impl SecondHost {
         .map(drop)
     }
 
+    fn log_tail(&self, log: &str) -> String {
+        let text = fs::read_to_string(self.dir.join(log)).unwrap_or_default();
+        let lines: Vec<&str> = text.lines().collect();
+        lines[lines.len().saturating_sub(15)..].join("\n")
+    }
+
     fn load_images(&self) -> anyhow::Result<()> {
         let dir = std::env::var("SHOPFLEET_NODE_IMAGES")
             .context("SHOPFLEET_NODE_IMAGES: where quickstart saved the images")?;
@@ -216,6 +222,10 @@ impl SecondHost {
             // One that ended with another is as good as killed.
             let _ = process::run("kill", &["-9", pid], SHORT);
         }
+        // What a reboot empties: every mount, secrets included, and the run-time directories.
+        unmount_below(&self.dir);
+        fs::remove_dir_all(self.dir.join("exec"))?;
+        fs::remove_file(self.dir.join("docker.pid"))?;
         for entry in fs::read_dir(self.dir.join("run"))? {
             let path = entry?.path();
             if path.is_dir() {

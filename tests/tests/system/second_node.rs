@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use shop_tests::docker;
-use shop_tests::fleet::{Fleet, PATIENCE};
+use shop_tests::fleet::{Fleet, NodeView, PATIENCE};
 use shop_tests::host::SecondHost;
 use shop_tests::http;
 use shop_tests::wait::wait_for;
@@ -15,18 +15,21 @@ const CONTROL_PLANE: &str = "shopfleet-control-plane";
 fn joins_takes_stores_reboots_alone_and_is_lost_alone() -> anyhow::Result<()> {
     let fleet = Fleet::installed()?;
     let mut host = SecondHost::start()?;
-    let known = fleet.nodes()?.len();
+    let known: Vec<String> = fleet.nodes()?.into_iter().map(|n| n.id).collect();
     host.join(&fleet)?;
-    let ready = |nodes: &Vec<shop_tests::fleet::NodeView>| {
-        nodes.iter().filter(|n| n.status == "ready").count() > known
+    let new = |nodes: &Vec<NodeView>| {
+        nodes
+            .iter()
+            .find(|n| n.status == "ready" && !known.contains(&n.id))
+            .map(|n| n.id.clone())
     };
-    let nodes = wait_for("node 2 is ready", PATIENCE, || fleet.nodes(), ready)?;
-    let first = fleet.setting("node_id")?.to_owned();
-    let second = nodes
-        .iter()
-        .find(|n| n.id != first && n.status == "ready")
-        .map(|n| n.id.clone())
-        .unwrap_or_default();
+    let nodes = wait_for(
+        "node 2 is ready",
+        PATIENCE,
+        || fleet.nodes(),
+        |nodes| new(nodes).is_some(),
+    )?;
+    let second = new(&nodes).unwrap_or_default();
 
     let runs =
         fleet.create_running("far-runs", &["--profile", "search=none", "--node", &second])?;
@@ -80,7 +83,7 @@ fn joins_takes_stores_reboots_alone_and_is_lost_alone() -> anyhow::Result<()> {
     assert_eq!(stopped.get()?.status, "stopped");
 
     host.lose()?;
-    let lost = |nodes: &Vec<shop_tests::fleet::NodeView>| {
+    let lost = |nodes: &Vec<NodeView>| {
         nodes
             .iter()
             .any(|n| n.id == second && n.status == "unreachable")
