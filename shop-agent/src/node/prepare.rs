@@ -137,18 +137,18 @@ pub async fn surroundings(node: &Node, store: &Store) -> Result<Prepared, Prepar
     let plans = store.plans(&record)?;
     let say = |progress| node.outbox.status(status(&record, &plans, progress));
     say(Progress::Preparing);
-    // The agent's own networks first: the engine makes one after the other, and the agent takes longest to start.
-    let (own, others) = wanted(&record, &plans);
+    // All networks first: while a container starts, the engine makes none, and the services' creation would wait for the agent's start.
     let (record, ()) = futures::try_join!(
-        async { Ok::<_, PrepareError>(replicas::networks(node, &store.id, &own).await?) },
+        async {
+            let wanted = wanted(&record, &plans);
+            Ok::<_, PrepareError>(replicas::networks(node, &store.id, &wanted).await?)
+        },
         volumes(node, &record, &plans),
     )?;
-    let (agent, rest) = futures::join!(agent(node, store, &record, &plans), async {
-        let record = replicas::networks(node, &store.id, &others).await?;
-        create_services(node, store, &record, &plans).await;
-        Ok::<_, ReplicaError>(())
-    });
-    rest?;
+    let (agent, ()) = futures::join!(
+        agent(node, store, &record, &plans),
+        create_services(node, store, &record, &plans),
+    );
     agent?;
     node.outbox
         .status(status(&record, &plans, Progress::Prepared));
@@ -202,8 +202,8 @@ pub fn status(record: &StoreRecord, plans: &[Rendered], progress: Progress) -> S
     }
 }
 
-/// The networks of the shop agent, and the others.
-fn wanted(record: &StoreRecord, plans: &[Rendered]) -> (Vec<NetworkName>, Vec<NetworkName>) {
+/// The networks that must be there.
+fn wanted(record: &StoreRecord, plans: &[Rendered]) -> Vec<NetworkName> {
     let egress = plans.iter().any(|rendered| {
         let services = rendered
             .plan
@@ -217,16 +217,14 @@ fn wanted(record: &StoreRecord, plans: &[Rendered]) -> (Vec<NetworkName>, Vec<Ne
                 .contains(&NetworkName::Egress)
         })
     });
-    let mut own = vec![NetworkName::AppA, NetworkName::Data];
+    let mut wanted = vec![NetworkName::AppA, NetworkName::Data];
     if record.second_slot {
-        own.push(NetworkName::AppB);
+        wanted.push(NetworkName::AppB);
     }
-    let others = if egress {
-        vec![NetworkName::Egress]
-    } else {
-        Vec::new()
-    };
-    (own, others)
+    if egress {
+        wanted.push(NetworkName::Egress);
+    }
+    wanted
 }
 
 async fn volumes(
