@@ -1,3 +1,5 @@
+//! What a settings file may say, and what is refused.
+
 use super::*;
 
 #[test]

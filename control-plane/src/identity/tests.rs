@@ -1,3 +1,5 @@
+//! Certificates carry the identity we chose and nothing that was asked for.
+
 use jiff::Timestamp;
 use rcgen::{CertificateParams, KeyPair};
 use shop_proto::{Identity, TrustDomain};

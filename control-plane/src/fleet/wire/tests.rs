@@ -1,3 +1,5 @@
+//! Messages from outside become types, or errors that name the field.
+
 use shop_proto::{
     Generation, NodeId, PROTOCOL, StoreId,
     wire::{agent::v1 as agent, common::v1 as common, node::v1 as node},

@@ -374,8 +374,9 @@ async fn a_crash_loop_is_named_and_disturbs_nobody() {
         agent
             .until("noticed", |report| report.state == State::Degraded)
             .await;
+        let mut look = tokio::time::interval(Duration::from_millis(50));
         while !machine.engine.running().contains(&key("search")) {
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            look.tick().await;
         }
     }
     let report = agent
