@@ -7,7 +7,7 @@
 //! - *Slotted* services (web, php-fpm) get traffic only through `Serve`, so they start as soon as their secrets are delivered; it is
 //!   `Serve` that waits for their dependencies, the once-tasks and the deep check.
 //!
-//! Starts are asked for in waves: the database, then the other fixed services, then the slotted ones; see [`waves`].
+//! In which order starts are asked for: see [`starts`].
 //!
 //! Stopping is the reverse: nobody serves, then the services nobody running depends on, and so on; slotted ones before fixed ones.
 
@@ -17,17 +17,16 @@ use shop_plan::{ServicePlan, StorePlan, TaskPlan};
 use shop_proto::{Digest, ReplicaKey, RunState, ServiceName, Slot, Spec};
 use tokio::time::Instant;
 
-use self::waves::Wave;
 use crate::{
     engine::{ContainerState, Serve, TaskRun},
     ledger::Entries,
 };
 
 pub mod serve;
+mod starts;
 mod tasks;
 #[cfg(test)]
 mod tests;
-pub mod waves;
 
 /// Everything a decision depends on.
 #[derive(Debug, Clone, Copy)]
@@ -238,20 +237,6 @@ impl Input<'_> {
     fn free(&self, target: &Target, now: Instant) -> bool {
         !self.busy.contains(target) && self.holds.get(target).is_none_or(|until| *until <= now)
     }
-
-    fn may_start(&self, service: &ServicePlan) -> bool {
-        self.has_secrets(&service.name, &service.container.secrets) && self.needs_met(service)
-    }
-
-    fn needs_met(&self, service: &ServicePlan) -> bool {
-        let done = |task| self.entries.tasks_done.contains(task);
-        service.kind.slotted()
-            || (service
-                .depends_on
-                .iter()
-                .all(|name| self.service_ready(name))
-                && service.after_tasks.iter().all(done))
-    }
 }
 
 /// Decides.
@@ -277,43 +262,28 @@ fn running(input: &Input<'_>, now: Instant) -> Vec<Step> {
             steps.push(Step::Deliver(consumer));
         }
     }
-    for wave in Wave::ALL {
-        let mut room = wave.room(input, now);
-        for (service, key) in input.wanted() {
-            if Wave::of(service.kind) != wave {
-                continue;
-            }
-            match bring_up(input, service, key) {
-                Some(Step::Start(_)) if room == 0 => {}
-                Some(start @ Step::Start(_)) => {
-                    room -= 1;
-                    steps.push(start);
-                }
-                other => steps.extend(other),
-            }
-        }
+    for (service, key) in input.wanted() {
+        steps.extend(make(input, service, key));
     }
+    steps.extend(starts::due(input, now));
     steps.extend(unwanted(input));
     steps.extend(tasks::due(input, now));
     steps.extend(serve::change(input));
     steps
 }
 
-/// The next step of a container that should run.
-fn bring_up(input: &Input<'_>, service: &ServicePlan, key: ReplicaKey) -> Option<Step> {
+/// The next step towards a container that is made from the right thing. Starting it is [`starts`]' business.
+fn make(input: &Input<'_>, service: &ServicePlan, key: ReplicaKey) -> Option<Step> {
     let Some(replica) = input.replicas.get(&key) else {
         return Some(Step::Create(key));
     };
+    let outdated = replica.spec_hash != service.spec_hash;
     match &replica.state {
         ContainerState::Going => Some(Step::Remove(key)),
         // Made from something else: the old one goes before a new one comes.
-        ContainerState::Running { .. } if replica.spec_hash != service.spec_hash => {
-            Some(Step::Stop(key))
-        }
-        _ if replica.spec_hash != service.spec_hash => Some(Step::Remove(key)),
-        ContainerState::Running { .. } => None,
+        ContainerState::Running { .. } => outdated.then_some(Step::Stop(key)),
         ContainerState::Created | ContainerState::Exited(_) => {
-            input.may_start(service).then_some(Step::Start(key))
+            outdated.then_some(Step::Remove(key))
         }
     }
 }

@@ -339,59 +339,58 @@ fn everything_is_created_and_delivered_at_once() {
 }
 
 #[test]
-fn the_database_is_started_first_and_nobody_waits_for_secrets_that_do_not_come() {
+fn starts_go_two_at_a_time_in_the_order_in_which_others_wait_for_them() {
     let mut shop = Shop::new();
+    let starts = |keys: &[ReplicaKey]| keys.iter().cloned().map(Step::Start).collect::<Vec<_>>();
+    let fixed = |name| key(name, Slot::Fixed);
+    let secrets = Target::Secrets("db".parse().unwrap());
     shop.begin();
     for target in shop.busy.keys().cloned().collect::<Vec<_>>() {
-        let delivers_to_db = target == Target::Secrets("db".parse().unwrap());
-        if !delivers_to_db {
+        if target != secrets {
             shop.finish(&target, true);
         }
     }
-    assert_eq!(
-        shop.decide().now,
-        vec![],
-        "all wait for the database's secrets"
-    );
-    let held = BTreeMap::from([(
-        Target::Secrets("db".parse().unwrap()),
-        shop.now + Duration::from_secs(1),
-    )]);
-    let without = shop.look(|input| {
-        let input = Input {
-            busy: &BTreeSet::new(),
-            holds: &held,
-            ..*input
-        };
-        steps(&input, shop.now)
-    });
-    assert!(
-        without
-            .now
-            .iter()
-            .any(|step| matches!(step, Step::Start(_)))
-    );
-    shop.finish(&Target::Secrets("db".parse().unwrap()), true);
-    let starts = |keys: &[ReplicaKey]| keys.iter().cloned().map(Step::Start).collect::<Vec<_>>();
-    let database = [key("db", Slot::Fixed)];
-    assert_eq!(shop.decide().now, starts(&database));
+    // The database's place is kept while its secrets are on their way.
+    assert_eq!(shop.decide().now, starts(&[fixed("cache")]));
     shop.begin();
-    assert_eq!(shop.decide().now, vec![], "nobody overtakes the database");
-    shop.finish(&Target::Replica(database[0].clone()), true);
-    let fixed = [key("cache", Slot::Fixed), key("search", Slot::Fixed)];
-    assert_eq!(shop.decide().now, starts(&fixed));
+    shop.finish(&secrets, true);
+    assert_eq!(shop.decide().now, starts(&[fixed("db")]));
     shop.begin();
-    for started in fixed {
-        shop.finish(&Target::Replica(started), true);
-    }
-    let slotted = [key("php-fpm", Slot::A), key("web", Slot::A)];
-    assert_eq!(
-        shop.decide().now,
-        starts(&slotted[..1]),
-        "one place is left for install"
-    );
+    assert_eq!(shop.decide().now, vec![], "two start");
+    shop.finish(&Target::Replica(fixed("cache")), true);
+    assert_eq!(shop.decide().now, starts(&[fixed("search")]));
+    shop.begin();
+    shop.finish(&Target::Replica(fixed("db")), true);
+    assert_eq!(shop.decide().now, starts(&[key("php-fpm", Slot::A)]));
+    shop.begin();
+    shop.finish(&Target::Replica(fixed("search")), true);
+    assert_eq!(shop.decide().now, vec![], "one place is left for install");
     shop.entries.tasks_done.insert("install".parse().unwrap());
-    assert_eq!(shop.decide().now, starts(&slotted));
+    assert_eq!(shop.decide().now, starts(&[key("web", Slot::A)]));
+}
+
+#[test]
+fn nobody_waits_for_secrets_that_do_not_come() {
+    let mut shop = Shop::new();
+    shop.begin();
+    for target in shop.busy.keys().cloned().collect::<Vec<_>>() {
+        let well = target != Target::Secrets("db".parse().unwrap());
+        shop.finish(&target, well);
+    }
+    let later = shop.now + Duration::from_secs(1);
+    let holds = BTreeMap::from([(Target::Secrets("db".parse().unwrap()), later)]);
+    let decided = shop.look(|input| {
+        steps(
+            &Input {
+                holds: &holds,
+                ..*input
+            },
+            shop.now,
+        )
+    });
+    let first = [key("cache", Slot::Fixed), key("search", Slot::Fixed)];
+    assert_eq!(decided.now, first.map(Step::Start));
+    assert_eq!(decided.wake, Some(later));
 }
 
 #[test]
