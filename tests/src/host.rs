@@ -131,6 +131,7 @@ impl SecondHost {
             || Ok(self.docker(&["version"]).is_ok()),
             |up| *up,
         )
+        .with_context(|| format!("the end of its log:\n{}", self.log_tail("dockerd.log")))
         .map(drop)
     }
 
