@@ -50,6 +50,14 @@ pub enum DbError {
 }
 
 impl DbError {
+    /// What keeps PostgreSQL from giving a connection. Its locks are waited for on one, so no connection in time means that it is away.
+    pub(super) fn unconnected(error: sqlx::Error) -> Self {
+        match error {
+            sqlx::Error::PoolTimedOut => Self::Unreachable(error),
+            other => other.into(),
+        }
+    }
+
     pub(super) fn corrupt(column: &'static str, problem: impl Into<Cow<'static, str>>) -> Self {
         Self::Corrupt {
             column,

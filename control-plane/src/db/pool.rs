@@ -229,7 +229,7 @@ impl Db {
                 Ok(self.tx(Box::new(writer.begin_with("BEGIN IMMEDIATE").await?)))
             }
             Pools::Postgres(pool) => {
-                let mut tx = self.tx(Box::new(pool.begin().await?));
+                let mut tx = self.tx(Box::new(pool.begin().await.map_err(DbError::unconnected)?));
                 tx.execute("SELECT pg_advisory_xact_lock($1)", args![WRITER_LOCK])
                     .await?;
                 Ok(tx)
@@ -246,7 +246,8 @@ impl Db {
             Pools::Sqlite { readers, .. } => Ok(self.tx(Box::new(readers.begin().await?))),
             Pools::Postgres(pool) => {
                 let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY";
-                Ok(self.tx(Box::new(pool.begin_with(begin).await?)))
+                let begun = pool.begin_with(begin).await;
+                Ok(self.tx(Box::new(begun.map_err(DbError::unconnected)?)))
             }
         }
     }

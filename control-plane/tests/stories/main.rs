@@ -5,6 +5,7 @@ mod api;
 mod client;
 mod node;
 mod plane;
+mod postgres;
 mod shop;
 mod world;
 

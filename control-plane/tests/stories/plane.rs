@@ -45,13 +45,18 @@ pub struct Plane {
 impl Plane {
     /// After `init`, with a configuration changed as wanted; not running.
     pub async fn new(change: impl FnOnce(&mut Config)) -> Self {
+        Self::on(None, change).await
+    }
+
+    /// On another database than the usual file.
+    pub async fn on(database: Option<&str>, change: impl FnOnce(&mut Config)) -> Self {
         control_plane::telemetry::start();
         // The first test sets it for all.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let directory = tempfile::tempdir().unwrap();
         let data = directory.path();
         let token = data.join("token");
-        let arguments: [&std::ffi::OsStr; 6] = [
+        let mut arguments: Vec<&std::ffi::OsStr> = vec![
             "control-plane".as_ref(),
             "init".as_ref(),
             "--token-file".as_ref(),
@@ -59,6 +64,9 @@ impl Plane {
             "--data".as_ref(),
             data.as_ref(),
         ];
+        if let Some(url) = database {
+            arguments.extend([std::ffi::OsStr::new("--database"), url.as_ref()]);
+        }
         commands::run(Cli::try_parse_from(arguments).unwrap())
             .await
             .unwrap();

@@ -52,6 +52,13 @@ impl World {
         Self::around(plane)
     }
 
+    /// As [`World::process`], on another database than the usual file.
+    pub async fn process_on(database: &str) -> Self {
+        let mut plane = Plane::on(Some(database), |_| {}).await;
+        plane.spawn().await;
+        Self::around(plane)
+    }
+
     fn around(plane: Plane) -> Self {
         let api = Api::new(plane.place(), plane.token());
         Self { plane, api }
