@@ -162,7 +162,7 @@ async fn a_delete_waits_for_a_node_that_is_gone_and_says_so() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_crashing_service_fails_the_create_at_the_deadline_and_delete_cleans_up() {
     let world = World::with(|config| {
-        config.provisioning.deadline = "1500ms".parse::<Span>().unwrap();
+        config.provisioning.deadline = "4s".parse::<Span>().unwrap();
     })
     .await;
     let api = &world.api;
@@ -205,7 +205,7 @@ async fn a_crashing_service_fails_the_create_at_the_deadline_and_delete_cleans_u
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_clock_stands_while_secrets_are_awaited() {
     let world = World::with(|config| {
-        config.provisioning.deadline = "1500ms".parse::<Span>().unwrap();
+        config.provisioning.deadline = "4s".parse::<Span>().unwrap();
     })
     .await;
     let api = &world.api;

@@ -361,6 +361,8 @@ async fn stores_that_nobody_placed_are_said_and_left_alone() {
     })
     .await;
     assert!(warning.contains(&id), "{warning}");
+    let events = api.events("demo").await;
+    assert!(events.iter().any(|it| it.code == "orphan"), "{events:?}");
     liar.marked(&world).await;
     // Whatever the liar is told in its life, it is no order about a store.
     world_ends(world, &mut liar, &node).await;
@@ -377,4 +379,43 @@ async fn world_ends(mut world: World, liar: &mut Liar, node: &Node) {
     }
     assert_eq!(node.holds(), held);
     assert!(!liar.key.csr.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_shop_agent_that_never_stops_talking_slows_down_no_other() {
+    let world = World::start().await;
+    let node = world.node("one").await;
+    let loud = running(&world, "loud").await;
+    let session = possessed(&world, &node, &loud).await;
+    let desired = node.shop(&loud, |shop| shop.desired()).flatten().unwrap();
+    let crash = Behaviour::Crash {
+        service: "db".to_owned(),
+        exit_code: 1,
+    };
+    let reports = [
+        report(&desired, &crash),
+        report(&desired, &Behaviour::Serve),
+    ];
+    let up = session.up.clone();
+    let talking = tokio::spawn(async move {
+        for report in reports.iter().cycle() {
+            let message = AgentMessage {
+                message: Some(ShopUp::Report(report.clone())),
+            };
+            if up.send(message).await.is_err() {
+                return;
+            }
+        }
+    });
+    for index in 0..4 {
+        running(&world, &format!("quiet-{index}")).await;
+    }
+    assert!(
+        !talking.is_finished(),
+        "its session is slowed down, not ended"
+    );
+    // And it is still heard: its own store can be deleted all the while.
+    let delete = world.api.delete("loud").await;
+    world.api.until_operation(&delete.id, "succeeded").await;
+    talking.abort();
 }
