@@ -4,7 +4,10 @@ use std::{fs, path::Path};
 
 use shop_proto::wire::admin::v1 as api;
 
-use crate::world::{World, until};
+use crate::{
+    node::{Script, capacity},
+    world::{World, until},
+};
 
 /// The database's files, copied while nothing runs.
 fn copy(from: &Path, to: &Path) {
@@ -122,5 +125,46 @@ async fn a_node_that_joined_since_is_said_and_left_alone() {
     })
     .await;
     assert_eq!(node.holds(), held);
+    assert_eq!(node.outdated(), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_that_was_placed_since_stays_where_it_is() {
+    let mut world = World::start().await;
+    let api = world.api.clone();
+    let full = || Script {
+        capacity: capacity(64, 90),
+        ..Script::default()
+    };
+    let other = world.node_with("other", full()).await;
+    let node = world.node_with("one", full()).await;
+    let create = api.create("demo").await;
+    assert_eq!(create.state, "pending");
+    let (database, backup) = (world.plane.database(), world.plane.data().join("backup.db"));
+    world.plane.stop().await;
+    copy(&database, &backup);
+    world.plane.start().await;
+    node.change(|script| script.capacity = capacity(64, 10));
+    api.until_operation(&create.id, "succeeded").await;
+    let held = node.holds();
+    assert_eq!(held.len(), 1);
+
+    other.change(|script| script.connected = false);
+    world.plane.stop().await;
+    copy(&backup, &database);
+    world.plane.start().await;
+    let store = api.until_status("demo", "running").await;
+    assert_eq!(store.node, node.id());
+    let events = api.events("demo").await;
+    assert!(events.iter().any(|it| it.code == "adopted"), "{events:?}");
+    other.change(|script| {
+        script.connected = true;
+        script.capacity = capacity(640, 10);
+    });
+    // The other node, emptier by far, gets what comes next, and not this one.
+    let next = api.create("next").await;
+    api.until_operation(&next.id, "succeeded").await;
+    assert!(other.holds().keys().all(|id| *id == next.store_id));
+    assert_eq!(node.holds()[&store.id], held[&store.id]);
     assert_eq!(node.outdated(), Vec::<String>::new());
 }

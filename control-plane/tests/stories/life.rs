@@ -159,3 +159,29 @@ async fn a_watch_of_stores_resumes_and_says_when_it_cannot() {
     };
     assert_eq!(refused.code(), Code::OutOfRange, "{refused:?}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn asked_to_end_it_ends_well_whoever_is_watching() {
+    let mut world = World::process(|_| {}).await;
+    let api = world.api.clone();
+    let node = world.node("one").await;
+    let create = api.create("demo").await;
+    api.until_operation(&create.id, "succeeded").await;
+    let request = api::WatchRequest::default();
+    let mut watch = api.grpc().watch_stores(request).await.unwrap().into_inner();
+    watch.message().await.unwrap().unwrap();
+    let waiting = api.create("elsewhere").await;
+    let path = format!("/api/v1/operations/{}?wait=60s", waiting.id);
+    let (ended, ()) = tokio::join!(world.plane.terminate(), async {
+        while watch.message().await.is_ok_and(|change| change.is_some()) {}
+    });
+    assert!(ended.success(), "{ended}");
+    world.plane.spawn().await;
+    let found = api.rest("GET", &path, &[], None).await;
+    assert_eq!(
+        (found.status, &found.body["state"]),
+        (200, &"succeeded".into())
+    );
+    api.until_status("demo", "running").await;
+    assert_eq!(node.outdated(), Vec::<String>::new());
+}

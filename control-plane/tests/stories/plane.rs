@@ -180,6 +180,20 @@ impl Plane {
         }
     }
 
+    /// Asks a process to end, and tells how it did.
+    pub async fn terminate(&mut self) -> std::process::ExitStatus {
+        let Some(Running::Process(mut child)) = self.running.take() else {
+            panic!("only a process can be asked to end")
+        };
+        let id = rustix::process::Pid::from_child(&child);
+        rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
+        until("it has ended", async || {
+            let ended = child.try_wait().unwrap();
+            ended.ok_or_else(|| "still running".to_owned())
+        })
+        .await
+    }
+
     /// As a power cut does. Only for a process.
     pub fn kill(&mut self) {
         match self.running.take() {

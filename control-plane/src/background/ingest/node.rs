@@ -13,7 +13,7 @@ use crate::{
         session::{
             AssignmentStatus, Capacity, InventoryItem, NodeHello, NodeOrder, RetireStatus, Vouch,
         },
-        store::{Lifecycle, LifecycleEvent, NodeProgress, Store},
+        store::{Lifecycle, LifecycleEvent, NodeProgress, Placement, Store},
     },
 };
 
@@ -49,6 +49,9 @@ pub(super) async fn up(
     node.link = Link::Up {
         since: app.context().clock.now(),
     };
+    for item in hello.inventory.iter().filter(|item| !item.retiring) {
+        adopt(app, tx, id, &item.store).await?;
+    }
     node.orphans.clear();
     for item in &hello.inventory {
         if stranger(app, tx, id, item, after).await? {
@@ -97,6 +100,29 @@ async fn take_stock(
                 ..NodeProgress::default()
             };
         }
+    })
+    .await
+}
+
+/// A store that waits for a node and is on this one: we come from a backup. Placed anew it would be there twice.
+async fn adopt(app: &App, tx: &mut Tx, node: &NodeId, id: &StoreId) -> Result<(), DbError> {
+    let waits = tx.store(id).await?.is_some_and(|store| {
+        store.placement.is_none() && matches!(store.lifecycle, Lifecycle::Live(_))
+    });
+    if !waits {
+        return Ok(());
+    }
+    let message = format!(
+        "node {node} holds it already and keeps it: this control plane was behind, perhaps from a backup"
+    );
+    let about = (Some(id), Some(node));
+    tx.insert_event(&event(app, about, Severity::Warning, "adopted", message))
+        .await?;
+    change(app, tx, id, |store| {
+        store.placement = Some(Placement {
+            node: node.clone(),
+            at: app.context().clock.now(),
+        });
     })
     .await
 }
