@@ -117,7 +117,10 @@ fn web_address(store: &str) -> anyhow::Result<IpAddr> {
             None,
         )?;
         if let Some(id) = list[0]["Id"].as_str() {
-            let container = engine::call("GET", &format!("/containers/{id}/json"), None)?;
+            // It may be replaced between the two questions.
+            let Ok(container) = engine::call("GET", &format!("/containers/{id}/json"), None) else {
+                continue;
+            };
             let networks = container["NetworkSettings"]["Networks"]
                 .as_object()
                 .context("no networks")?;
