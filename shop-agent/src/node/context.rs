@@ -64,9 +64,8 @@ pub struct Node {
     pub images: Images,
     /// Changes at every boot of the host.
     pub boot_id: String,
-    /// Keeps a second node agent away from our state.
-    #[allow(dead_code)]
-    pub lock: std::fs::File,
+    /// Held, never read: keeps a second node agent away from our state.
+    pub _lock: std::fs::File,
     /// All background work.
     pub tasks: Tasks,
 }

@@ -118,7 +118,7 @@ fn node(args: NodeArgs, joined: Joined, engine: Engine) -> anyhow::Result<Node> 
         images: Images::default(),
         boot_id: boot_id(),
         tasks: Tasks::default(),
-        lock,
+        _lock: lock,
     })
 }
 

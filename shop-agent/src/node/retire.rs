@@ -91,7 +91,7 @@ async fn stop(
     Ok(())
 }
 
-/// What it was labelled as ours goes, whatever plan it came from.
+/// Whatever is labelled as this store's goes, whichever plan it came from.
 async fn clear(node: &Node, store: &StoreId) -> Result<(), RetireError> {
     let scope = Scope::Store(&node.id, store);
     let containers: Vec<Observed> = node.engine.list(scope).await?;

@@ -63,44 +63,29 @@ impl Compose {
         })
     }
 
-    /// From nothing to the first 200 of the deep check.
+    /// From nothing, or from stopped, to the first 200 of the deep check.
     pub fn up(&self) -> anyhow::Result<Instant> {
-        self.timed(
-            &["--profile", "nginx", "--profile", "sphinx"],
-            &["up", "-d"],
-        )
-    }
-
-    /// Stops everything, keeps everything.
-    pub fn stop(&self) -> anyhow::Result<()> {
-        self.run(&["--profile", "nginx", "--profile", "sphinx"], &["stop"])
-    }
-
-    /// From stopped to the first 200 of the deep check.
-    pub fn start_again(&self) -> anyhow::Result<Instant> {
-        self.up()
-    }
-
-    /// Everything gone again.
-    pub fn down(&self) -> anyhow::Result<()> {
-        self.run(
-            &["--profile", "nginx", "--profile", "sphinx"],
-            &["down", "--volumes", "--timeout", "1"],
-        )
-    }
-
-    fn timed(&self, options: &[&str], command: &[&str]) -> anyhow::Result<Instant> {
         thread::scope(|scope| {
             let ready = scope.spawn(|| {
                 let web = IpAddr::V4(Ipv4Addr::new(10, 199, self.subnet, 3));
                 deep::wait(web, 8080, "compose.localhost")
             });
-            self.run(options, command)?;
+            self.run(&["up", "-d"])?;
             ready.join().map_err(|_| anyhow!("the watcher panicked"))?
         })
     }
 
-    fn run(&self, options: &[&str], command: &[&str]) -> anyhow::Result<()> {
+    /// Stops everything, keeps everything.
+    pub fn stop(&self) -> anyhow::Result<()> {
+        self.run(&["stop"])
+    }
+
+    /// Everything gone again.
+    pub fn down(&self) -> anyhow::Result<()> {
+        self.run(&["down", "--volumes", "--timeout", "1"])
+    }
+
+    fn run(&self, command: &[&str]) -> anyhow::Result<()> {
         let main = self.directory.join("compose.yaml");
         let fixed = self.directory.join("fixed.yaml");
         let mut args: Vec<&str> = vec![
@@ -111,7 +96,7 @@ impl Compose {
             "--file",
             fixed.to_str().context("path")?,
         ];
-        args.extend_from_slice(options);
+        args.extend_from_slice(&["--profile", "nginx", "--profile", "sphinx"]);
         args.extend_from_slice(command);
         process::run("docker-compose", &args, UP_LIMIT)?
             .ok()

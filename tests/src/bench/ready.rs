@@ -118,7 +118,7 @@ fn compose_turn(peer: &Compose) -> anyhow::Result<(std::time::Duration, std::tim
     let up = peer.up()? - started;
     peer.stop()?;
     let started = Instant::now();
-    let again = peer.start_again()? - started;
+    let again = peer.up()? - started;
     peer.down()?;
     Ok((up, again))
 }
