@@ -17,16 +17,22 @@ mod parse;
 pub mod plan;
 mod render;
 mod scalar;
+mod schedule;
+mod transition;
 mod validate;
 
 pub use catalogue::{Catalogue, Template, TemplateFile, Untrusted, verify};
 pub use choices::{CPU_BOUNDS, ChoiceCode, ChoiceProblem, Choices, MEMORY_BOUNDS};
 pub use lint::{LintProblem, lint};
-pub use manifest::{Manifest, Maturity, Profile};
+pub use manifest::{Channel, Manifest, Maturity, Profile};
 pub use parameter::{Parameter, ParameterKind, ParameterName, Parameters, ValueError};
 pub use parse::{TemplateError, TemplateProblem};
 pub use plan::*;
 pub use render::{RenderError, render};
+pub use schedule::{CronExpression, TimeZoneName, When};
+pub use transition::{
+    Change, FieldChange, Migration, Restarts, ServiceChange, Transition, transition,
+};
 
 /// Renderings this release can make, oldest first. A release renders its own and the previous version byte for byte.
 pub const RENDER_VERSIONS: &[u32] = &[1];

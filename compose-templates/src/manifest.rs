@@ -3,14 +3,15 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
+use serde_saphyr::Spanned;
 use shop_proto::ServiceName;
 
 use crate::{
-    Probe, SecretAlphabet, ServiceKind,
+    CronExpression, Probe, SecretAlphabet, ServiceKind, TimeZoneName, UpdatePlan, When,
     compose::ComposeName,
     interpolate::Interpolated,
-    parameter::Parameters,
-    scalar::{Literal, SecretName, Span},
+    parameter::{ArgumentEntry, Parameters},
+    scalar::{Literal, ScalarError, SecretName, Span},
 };
 
 /// Version of the manifest's own form.
@@ -29,6 +30,9 @@ pub struct Manifest {
     pub summary: String,
     /// How well it is known to work.
     pub maturity: Maturity,
+    /// Whether the bare name of the template means it.
+    #[serde(default)]
+    pub channel: Channel,
     /// What an operator may set.
     #[serde(default)]
     pub parameters: Parameters,
@@ -43,7 +47,8 @@ pub struct Manifest {
     #[serde(default)]
     pub(crate) tasks: BTreeMap<ComposeName, TaskEntry>,
     #[serde(default)]
-    pub(crate) cron: Vec<CronEntry>,
+    pub(crate) cron: Vec<Spanned<CronEntry>>,
+    pub(crate) update: Option<Spanned<UpdateEntry>>,
     pub(crate) edge: EdgeEntry,
     #[serde(default)]
     pub(crate) credentials: BTreeMap<String, CredentialEntry>,
@@ -57,6 +62,17 @@ pub enum Maturity {
     RunTested,
     /// Renders in the test suite.
     RenderTested,
+}
+
+/// Whether a version is taken where none is named.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Channel {
+    /// Yes, when it is the newest stable one.
+    #[default]
+    Stable,
+    /// Only by its version.
+    Preview,
 }
 
 /// A choice between variants of the shop.
@@ -73,7 +89,7 @@ pub struct Profile {
 }
 
 /// Profile choices under which something exists; all must hold.
-pub(crate) type When = BTreeMap<String, String>;
+pub(crate) type Conditions = BTreeMap<String, String>;
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -81,7 +97,7 @@ pub(crate) struct ServiceEntry {
     pub name: Option<ServiceName>,
     pub kind: ServiceKind,
     #[serde(default)]
-    pub when: When,
+    pub when: Conditions,
     pub ready: ProbeEntry,
     pub deep: Option<ProbeEntry>,
 }
@@ -132,7 +148,7 @@ pub(crate) struct SecretEntry {
 pub(crate) struct TaskEntry {
     pub name: Option<ServiceName>,
     #[serde(default)]
-    pub when: When,
+    pub when: Conditions,
     pub from: ComposeName,
     pub command: Vec<Literal>,
     #[serde(default)]
@@ -140,13 +156,44 @@ pub(crate) struct TaskEntry {
     pub timeout: Span,
     /// None: what `from` depends on.
     pub after: Option<Vec<ServiceName>>,
+    #[serde(default)]
+    pub arguments: Vec<ArgumentEntry>,
+    /// One at a time in a store.
+    #[serde(default = "yes")]
+    pub exclusive: bool,
+    /// May be run again, also after a crash half-way.
+    #[serde(default)]
+    pub idempotent: bool,
+}
+
+const fn yes() -> bool {
+    true
 }
 
 #[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(try_from = "CronDeclaration")]
 pub(crate) struct CronEntry {
     pub task: ServiceName,
-    pub every: Span,
+    pub when: When,
+}
+
+/// A schedule as written.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CronDeclaration {
+    task: ServiceName,
+    every: Option<Span>,
+    schedule: Option<CronExpression>,
+    time_zone: Option<TimeZoneName>,
+}
+
+/// As [`UpdatePlan`], as written.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct UpdateEntry {
+    pub task: ServiceName,
+    pub schema: u32,
+    pub works_from: u32,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -171,6 +218,55 @@ impl Maturity {
         match self {
             Self::RunTested => "run-tested",
             Self::RenderTested => "render-tested",
+        }
+    }
+}
+
+impl Channel {
+    /// As written.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Stable => "stable",
+            Self::Preview => "preview",
+        }
+    }
+}
+
+impl TryFrom<CronDeclaration> for CronEntry {
+    type Error = ScalarError;
+
+    fn try_from(written: CronDeclaration) -> Result<Self, Self::Error> {
+        let when = match (written.every, written.schedule, written.time_zone) {
+            (Some(every), None, None) => When::Every(every.0),
+            (None, Some(expression), Some(time_zone)) => When::Cron {
+                expression,
+                time_zone,
+            },
+            (None, Some(_), None) => {
+                return Err(ScalarError::new(
+                    "a `schedule` needs a `time_zone`, such as Europe/Berlin",
+                ));
+            }
+            _ => {
+                return Err(ScalarError::new(
+                    "a scheduled task has either `every`, or `schedule` and `time_zone`",
+                ));
+            }
+        };
+        Ok(Self {
+            task: written.task,
+            when,
+        })
+    }
+}
+
+impl From<&UpdateEntry> for UpdatePlan {
+    fn from(entry: &UpdateEntry) -> Self {
+        Self {
+            task: entry.task.clone(),
+            schema: entry.schema,
+            works_from: entry.works_from,
         }
     }
 }
@@ -207,7 +303,7 @@ pub(crate) fn plan_name(name: Option<&ServiceName>, key: &ComposeName) -> Option
 }
 
 /// Whether something exists under these choices.
-pub(crate) fn holds(when: &When, profiles: &BTreeMap<String, String>) -> bool {
+pub(crate) fn holds(when: &Conditions, profiles: &BTreeMap<String, String>) -> bool {
     when.iter()
         .all(|(profile, choice)| profiles.get(profile) == Some(choice))
 }

@@ -4,11 +4,11 @@
 
 use std::{collections::BTreeMap, str::FromStr};
 
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 use shop_proto::HostName;
 
 use crate::{
-    currency,
+    ArgumentPlan, currency,
     scalar::{ScalarError, deserialize_through_text, through_text},
 };
 
@@ -32,7 +32,8 @@ pub struct Parameter {
 }
 
 /// What a value must be.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum ParameterKind {
     /// Printable text, data only.
     Text {
@@ -89,6 +90,25 @@ struct Declaration {
     default: Option<String>,
     #[serde(default)]
     required: bool,
+    min: Option<String>,
+    max: Option<String>,
+    max_length: Option<u16>,
+    choices: Option<Vec<String>>,
+}
+
+/// An argument of a task, as written.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(try_from = "ArgumentDeclaration")]
+pub(crate) struct ArgumentEntry(pub ArgumentPlan);
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ArgumentDeclaration {
+    name: ParameterName,
+    r#type: String,
+    #[serde(default)]
+    description: String,
+    default: Option<String>,
     min: Option<String>,
     max: Option<String>,
     max_length: Option<u16>,
@@ -308,6 +328,34 @@ impl TryFrom<Declaration> for Parameter {
             default: written.default,
             description: written.description,
         })
+    }
+}
+
+impl TryFrom<ArgumentDeclaration> for ArgumentEntry {
+    type Error = ScalarError;
+
+    fn try_from(written: ArgumentDeclaration) -> Result<Self, Self::Error> {
+        let declaration = Declaration {
+            r#type: written.r#type,
+            required: written.default.is_none(),
+            description: written.description,
+            default: written.default,
+            min: written.min,
+            max: written.max,
+            max_length: written.max_length,
+            choices: written.choices,
+        };
+        let parameter = Parameter::try_from(declaration)?;
+        let argument = ArgumentPlan {
+            name: written.name.as_str().to_owned(),
+            kind: parameter.kind,
+            default: parameter.default,
+        };
+        let default = argument.default.as_ref();
+        if let Some((_, reason)) = default.and_then(|value| argument.problem(value)) {
+            return Err(ScalarError::new(format!("the default {reason}")));
+        }
+        Ok(Self(argument))
     }
 }
 

@@ -1,9 +1,13 @@
 //! What a revision renders to. Named by its digest; never crosses a wire; holds secret *names* only.
 
+mod task;
+
 use std::{collections::BTreeMap, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use shop_proto::{Digest, ReplicaKey, ServiceName, Slot, StoreId};
+
+pub use task::{ArgumentCode, ArgumentPlan, ArgumentProblem, CronPlan, TaskPlan};
 
 /// Version of the plan's own form.
 pub const PLAN_FORMAT: u32 = 1;
@@ -40,6 +44,21 @@ pub struct StorePlan {
     pub edge: EdgePlan,
     /// Logins that an operator may ask for, sealed.
     pub credentials: BTreeMap<String, CredentialPlan>,
+    /// How a store gets from an older database schema to this plan's. None: schema 1, and nothing to migrate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub update: Option<UpdatePlan>,
+}
+
+/// The database schema of a plan's code, and the task that brings an older one up to it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UpdatePlan {
+    /// The task that migrates. It may be run again, and after a crash half-way.
+    pub task: ServiceName,
+    /// The schema this plan's code expects, from 1.
+    pub schema: u32,
+    /// The oldest schema whose code still works on this one.
+    pub works_from: u32,
 }
 
 /// A service and how it is kept running.
@@ -213,34 +232,6 @@ pub enum SecretAlphabet {
     Hex,
 }
 
-/// A one-shot container.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct TaskPlan {
-    /// Unique among services and tasks.
-    pub name: ServiceName,
-    /// The container. Its secrets volume is its own: `secrets-<source>`.
-    pub container: ContainerPlan,
-    /// Compose service it was taken from; tasks of one source share a secrets volume and a uid.
-    pub source: ServiceName,
-    /// Run exactly once in the store's life, before the services that wait for it.
-    pub once: bool,
-    /// Killed afterwards.
-    pub timeout: Duration,
-    /// Services that must be ready first.
-    pub after: Vec<ServiceName>,
-}
-
-/// A task on a schedule.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct CronPlan {
-    /// Task to run.
-    pub task: ServiceName,
-    /// Time between starts.
-    pub every: Duration,
-}
-
 /// What the edge routes to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -312,6 +303,18 @@ impl StorePlan {
     #[must_use]
     pub fn digest(&self) -> Digest {
         Digest::of_value(self)
+    }
+
+    /// The database schema its code expects.
+    #[must_use]
+    pub fn schema(&self) -> u32 {
+        self.update.as_ref().map_or(1, |update| update.schema)
+    }
+
+    /// The oldest schema whose code still works on [`StorePlan::schema`].
+    #[must_use]
+    pub fn works_from(&self) -> u32 {
+        self.update.as_ref().map_or(1, |update| update.works_from)
     }
 
     /// A service by name.

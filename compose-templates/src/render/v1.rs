@@ -10,7 +10,7 @@ use shop_proto::{Digest, ServiceName, StoreId};
 
 use crate::{
     ContainerPlan, CredentialPlan, CronPlan, EdgePlan, PLAN_FORMAT, Probe, RenderError, SecretPlan,
-    ServiceKind, ServicePlan, StorePlan, TaskPlan, Template, VolumePlan,
+    ServiceKind, ServicePlan, StorePlan, TaskPlan, Template, UpdatePlan, VolumePlan,
     choices::Checked,
     compose::{ComposeName, Condition, Service},
     interpolate::Variables,
@@ -61,10 +61,11 @@ pub(super) fn plan(
         cron: manifest
             .cron
             .iter()
+            .map(|entry| &entry.value)
             .filter(|entry| tasks.iter().any(|task| task.name == entry.task))
             .map(|entry| CronPlan {
                 task: entry.task.clone(),
-                every: entry.every.0,
+                when: entry.when.clone(),
             })
             .collect(),
         edge: EdgePlan {
@@ -72,6 +73,10 @@ pub(super) fn plan(
             port: manifest.edge.port,
         },
         credentials: active.credentials()?,
+        update: manifest
+            .update
+            .as_ref()
+            .map(|update| UpdatePlan::from(&update.value)),
         services,
         tasks,
     })
@@ -204,6 +209,13 @@ impl<'t> Active<'t> {
                     once: entry.once,
                     timeout: entry.timeout.0,
                     after,
+                    arguments: entry
+                        .arguments
+                        .iter()
+                        .map(|argument| argument.0.clone())
+                        .collect(),
+                    exclusive: entry.exclusive,
+                    idempotent: entry.idempotent,
                 })
             })
             .collect()

@@ -1,6 +1,6 @@
 //! Which tasks to run: those that must run once, those whose end was not seen, and those on a schedule. Never two runs of one task.
 
-use shop_plan::{CronPlan, TaskPlan};
+use shop_plan::{CronPlan, TaskPlan, When};
 use tokio::time::Instant;
 
 use super::{Goal, Input, Step, Target, task_has_secrets};
@@ -65,7 +65,11 @@ fn serving(input: &Input<'_>) -> bool {
 }
 
 fn at(input: &Input<'_>, cron: &CronPlan) -> Option<Instant> {
-    Some(*input.schedule.get(&cron.task)? + cron.every)
+    match &cron.when {
+        When::Every(every) => Some(*input.schedule.get(&cron.task)? + *every),
+        // Told by the clock on the wall, which this schedule does not hold.
+        When::Cron { .. } => None,
+    }
 }
 
 fn run(task: &TaskPlan, run: String) -> TaskRun {

@@ -459,13 +459,16 @@ fn the_last_web_keeps_serving_while_it_is_restarted() {
 fn scheduled_tasks_run_in_time_one_at_a_time_and_only_in_a_shop_that_serves() {
     let mut shop = running();
     let cron = shop.plan.cron[0].clone();
+    let shop_plan::When::Every(every) = cron.when else {
+        panic!("refshop's cron has an interval");
+    };
     shop.schedule.insert(cron.task.clone(), shop.now);
-    assert_eq!(shop.decide().wake, Some(shop.now + cron.every));
-    shop.now += cron.every;
+    assert_eq!(shop.decide().wake, Some(shop.now + every));
+    shop.now += every;
     let decided = shop.decide();
     assert!(matches!(decided.now.as_slice(), [Step::RunTask(run)] if run.task == cron.task));
     shop.begin();
-    shop.now += cron.every;
+    shop.now += every;
     assert_eq!(shop.decide().now, vec![], "the last run has not ended");
     shop.busy.clear();
     shop.serving = Serve::None;
