@@ -8,6 +8,7 @@ mod identity;
 mod ids;
 mod spec;
 mod token;
+mod watch;
 #[cfg(feature = "wire")]
 pub mod wire;
 
@@ -20,6 +21,7 @@ pub use spec::{
     Host, HostName, HostNameError, Isolation, Resources, Revision, RunState, SPEC_FORMAT, Spec,
 };
 pub use token::{TokenError, TokenKind, TokenText};
+pub use watch::{Watch, WatchError};
 
 /// Version of the session protocols. A peer with another major version is refused with a reason.
 pub const PROTOCOL: u32 = 1;

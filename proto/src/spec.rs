@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use crate::{Digest, ServiceName, StoreName};
+use crate::{Digest, ServiceName, StoreName, Watch};
 
 /// Version of the canonical form that the spec digest is taken over.
 pub const SPEC_FORMAT: u32 = 1;
@@ -27,6 +27,21 @@ pub struct Spec {
     pub run_state: RunState,
     /// Grows when an operator asks for a restart.
     pub restart_seq: u64,
+    /// The edge answers with a page that says "back soon", whatever runs.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub maintenance: bool,
+    /// Until then (Unix milliseconds) drift is reported, not repaired.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold_until_unix_ms: Option<i64>,
+    /// When an update is taken back; `None` is [`Watch::default`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub watch: Option<Watch>,
+}
+
+/// Fields that came later are left out while they say nothing, so that digests of older specs stay what they are.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+const fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 impl Spec {
@@ -93,6 +108,8 @@ pub enum RunState {
     Running,
     /// Containers are stopped; volumes and identity stay.
     Stopped,
+    /// As stopped, with a page at the edge that says so and nothing reserved on the node.
+    Paused,
 }
 
 /// How much of the outside a store may reach.
@@ -110,7 +127,16 @@ impl RunState {
         match self {
             Self::Running => "running",
             Self::Stopped => "stopped",
+            Self::Paused => "paused",
         }
+    }
+
+    /// From the written form.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Running, Self::Stopped, Self::Paused]
+            .into_iter()
+            .find(|state| state.as_str() == text)
     }
 }
 

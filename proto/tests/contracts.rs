@@ -61,6 +61,7 @@ const OPAQUE: &[&str] = &[
     "enc",
     "signature",
     "receipt",
+    "receipt_signature",
     "sealing_public_key",
     "one_time_public_key",
     "document",

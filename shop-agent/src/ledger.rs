@@ -257,6 +257,9 @@ mod tests {
                 scale: BTreeMap::new(),
                 run_state: RunState::Running,
                 restart_seq,
+                maintenance: false,
+                hold_until_unix_ms: None,
+                watch: None,
             },
         }
     }

@@ -65,6 +65,7 @@ pub fn condition(store: &Store, operation: Option<&Operation>, facts: &Facts) ->
     if store.placement.is_none() {
         return match (run_state, operation) {
             (RunState::Stopped, _) => Condition::fine(StoreStatus::Stopped),
+            (RunState::Paused, _) => Condition::fine(StoreStatus::Paused),
             (RunState::Running, Some(operation)) => Condition::new(
                 StoreStatus::Pending,
                 &operation.reason,
@@ -155,12 +156,13 @@ fn reported(report: &StoreReport, wanted: RunState, restart_seq: u64) -> Conditi
         ("running", RunState::Running) => StoreStatus::Running,
         ("degraded", RunState::Running) => StoreStatus::Degraded,
         ("stopped", RunState::Stopped) => StoreStatus::Stopped,
+        ("stopped", RunState::Paused) => StoreStatus::Paused,
         ("failed", _) => StoreStatus::Failed,
         ("waiting", RunState::Running) if report.reason == "awaiting_secrets" => {
             StoreStatus::AwaitingSecrets
         }
         (_, RunState::Running) => StoreStatus::Provisioning,
-        (_, RunState::Stopped) => StoreStatus::Stopping,
+        (_, RunState::Stopped | RunState::Paused) => StoreStatus::Stopping,
     };
     Condition::new(status, &report.reason, report.message.clone())
 }
@@ -169,7 +171,7 @@ fn reported(report: &StoreReport, wanted: RunState, restart_seq: u64) -> Conditi
 fn awaited(store: &Store, wanted: RunState) -> Condition {
     let status = match wanted {
         RunState::Running => StoreStatus::Provisioning,
-        RunState::Stopped => StoreStatus::Stopping,
+        RunState::Stopped | RunState::Paused => StoreStatus::Stopping,
     };
     let (agent, node) = (&store.on_agent, &store.on_node);
     if agent.refused_generation == store.generation.get() {

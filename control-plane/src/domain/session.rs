@@ -197,6 +197,61 @@ pub struct StoreReport {
     pub steps: Vec<StepReport>,
     pub serving_slot: String,
     pub restart_seq: u64,
+    /// Number of the revision that serves; 0 when none does.
+    #[serde(default)]
+    pub serving_revision: u64,
+    /// The update under way, or the last one while its outcome matters.
+    #[serde(default)]
+    pub update: Option<UpdateReport>,
+    #[serde(default)]
+    pub held_back: Option<HeldBackReport>,
+    #[serde(default)]
+    pub drift: Vec<DriftReport>,
+    /// Volumes that existed and are gone.
+    #[serde(default)]
+    pub lost_volumes: Vec<String>,
+    /// The edge answers with the maintenance page.
+    #[serde(default)]
+    pub maintenance: bool,
+}
+
+/// One revision taking the place of another.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct UpdateReport {
+    pub from_revision: u64,
+    pub to_revision: u64,
+    pub generation: u64,
+    /// `preparing`, `migrating`, `checking`, `switched`, `draining`, `done`, `rolled_back` or `halted`.
+    pub phase: String,
+    pub slot: String,
+    pub began_unix_ms: i64,
+    pub switched_unix_ms: i64,
+    pub window_ends_unix_ms: i64,
+    pub reason: String,
+    pub message: String,
+}
+
+/// A revision that was tried and taken back.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct HeldBackReport {
+    pub generation: u64,
+    pub revision: u64,
+    pub reason: String,
+    pub message: String,
+    pub at_unix_ms: i64,
+}
+
+/// A difference to what was asked that nobody of ours made.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct DriftReport {
+    /// `container`, `network`, `volume` or `limits`.
+    pub kind: String,
+    pub name: String,
+    /// `stopped`, `removed`, `changed` or `killed`.
+    pub what: String,
+    pub seen_unix_ms: i64,
+    /// 0 while it is not repaired.
+    pub repaired_unix_ms: i64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]

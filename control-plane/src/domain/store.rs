@@ -187,7 +187,7 @@ impl Lifecycle {
                 Ok(Self::Live(RunState::Running))
             }
             (Self::Live(_), LifecycleEvent::Stop) => Ok(Self::Live(RunState::Stopped)),
-            (Self::Live(RunState::Stopped), LifecycleEvent::Restart) => {
+            (Self::Live(RunState::Stopped | RunState::Paused), LifecycleEvent::Restart) => {
                 Err(IllegalTransition::Stopped)
             }
             (Self::Live(_) | Self::Deleting, LifecycleEvent::Delete) => Ok(Self::Deleting),
@@ -214,6 +214,7 @@ impl Lifecycle {
         [
             Self::Live(RunState::Running),
             Self::Live(RunState::Stopped),
+            Self::Live(RunState::Paused),
             Self::Deleting,
             Self::Deleted,
         ]
@@ -231,6 +232,7 @@ pub enum StoreStatus {
     Degraded,
     Stopping,
     Stopped,
+    Paused,
     Failed,
     Deleting,
     AwaitingSecrets,
@@ -240,13 +242,14 @@ pub enum StoreStatus {
 
 impl StoreStatus {
     /// All that a listed store can have.
-    pub const LISTED: [Self; 10] = [
+    pub const LISTED: [Self; 11] = [
         Self::Pending,
         Self::Provisioning,
         Self::Running,
         Self::Degraded,
         Self::Stopping,
         Self::Stopped,
+        Self::Paused,
         Self::Failed,
         Self::Deleting,
         Self::AwaitingSecrets,
@@ -263,6 +266,7 @@ impl StoreStatus {
             Self::Degraded => "degraded",
             Self::Stopping => "stopping",
             Self::Stopped => "stopped",
+            Self::Paused => "paused",
             Self::Failed => "failed",
             Self::Deleting => "deleting",
             Self::AwaitingSecrets => "awaiting_secrets",

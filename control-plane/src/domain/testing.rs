@@ -44,6 +44,9 @@ pub(super) fn store() -> Store {
             scale: std::collections::BTreeMap::new(),
             run_state: RunState::Running,
             restart_seq: 0,
+            maintenance: false,
+            hold_until_unix_ms: None,
+            watch: None,
         },
         template_version: "1.0.0".to_owned(),
         admin_path: "/admin".to_owned(),
@@ -86,6 +89,12 @@ pub(super) fn report(store: &Store, state: &str) -> StoreReport {
         steps: Vec::new(),
         serving_slot: String::new(),
         restart_seq: store.spec.restart_seq,
+        serving_revision: store.spec.revision.number,
+        update: None,
+        held_back: None,
+        drift: Vec::new(),
+        lost_volumes: Vec::new(),
+        maintenance: false,
     }
 }
 

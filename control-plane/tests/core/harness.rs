@@ -355,6 +355,12 @@ impl Rig {
             steps: Vec::new(),
             serving_slot: String::new(),
             restart_seq: store.spec.restart_seq,
+            serving_revision: store.spec.revision.number,
+            update: None,
+            held_back: None,
+            drift: Vec::new(),
+            lost_volumes: Vec::new(),
+            maintenance: false,
         }
     }
 

@@ -384,6 +384,7 @@ pub fn retire_status(store: &str, generation: u64, state: &str) -> wire::RetireS
         generation,
         state: state.to_owned(),
         message: String::new(),
+        ..wire::RetireStatus::default()
     }
 }
 

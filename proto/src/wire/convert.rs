@@ -2,7 +2,7 @@
 
 use crate::{
     Generation, Host, Isolation, ReplicaKey, Resources, Revision, RunState, SPEC_FORMAT, Spec,
-    wire::common::v1 as api,
+    Watch, wire::common::v1 as api,
 };
 
 /// A message that is well-formed protobuf but no valid value.
@@ -162,6 +162,9 @@ impl From<&Spec> for api::Spec {
             scale,
             run_state,
             restart_seq,
+            maintenance,
+            hold_until_unix_ms,
+            watch,
         } = spec;
         Self {
             format: *format,
@@ -180,7 +183,58 @@ impl From<&Spec> for api::Spec {
             run_state: run_state.as_str().to_owned(),
             restart_seq: *restart_seq,
             store_name: store_name.to_string(),
+            maintenance: *maintenance,
+            hold_until_unix_ms: hold_until_unix_ms.unwrap_or(0),
+            watch: watch.as_ref().map(Into::into),
         }
+    }
+}
+
+impl From<&Watch> for api::Watch {
+    fn from(watch: &Watch) -> Self {
+        let Watch {
+            window_seconds,
+            failed_checks,
+            restarts,
+            error_permille,
+            error_factor,
+            min_requests,
+        } = *watch;
+        Self {
+            window_seconds,
+            failed_checks,
+            restarts,
+            error_permille,
+            error_factor,
+            min_requests,
+        }
+    }
+}
+
+impl TryFrom<api::Watch> for Watch {
+    type Error = WireError;
+
+    fn try_from(watch: api::Watch) -> Result<Self, WireError> {
+        let api::Watch {
+            window_seconds,
+            failed_checks,
+            restarts,
+            error_permille,
+            error_factor,
+            min_requests,
+        } = watch;
+        let watch = Self {
+            window_seconds,
+            failed_checks,
+            restarts,
+            error_permille,
+            error_factor,
+            min_requests,
+        };
+        watch
+            .check()
+            .map_err(|error| WireError::at("spec.watch", error))?;
+        Ok(watch)
     }
 }
 
@@ -196,6 +250,9 @@ impl TryFrom<api::Spec> for Spec {
             run_state,
             restart_seq,
             store_name,
+            maintenance,
+            hold_until_unix_ms,
+            watch,
         } = spec;
         if format != SPEC_FORMAT {
             return Err(WireError::at(
@@ -234,17 +291,13 @@ impl TryFrom<api::Spec> for Spec {
                     Ok((service, replicas))
                 })
                 .collect::<Result<_, WireError>>()?,
-            run_state: match run_state.as_str() {
-                "running" => RunState::Running,
-                "stopped" => RunState::Stopped,
-                _ => {
-                    return Err(WireError::at(
-                        "spec.run_state",
-                        "must be running or stopped",
-                    ));
-                }
-            },
+            run_state: RunState::parse(&run_state).ok_or_else(|| {
+                WireError::at("spec.run_state", "must be running, stopped or paused")
+            })?,
             restart_seq,
+            maintenance,
+            hold_until_unix_ms: (hold_until_unix_ms > 0).then_some(hold_until_unix_ms),
+            watch: watch.map(Watch::try_from).transpose()?,
         })
     }
 }

@@ -38,6 +38,9 @@ pub fn spec() -> Spec {
         scale: BTreeMap::new(),
         run_state: RunState::Running,
         restart_seq: 0,
+        maintenance: false,
+        hold_until_unix_ms: None,
+        watch: None,
     }
 }
 

@@ -199,6 +199,8 @@ impl<E: StoreEngine> Session<E> {
             }
             // Roots are pinned; a bundle comes with every renewal.
             Message::TrustBundle(_) => {}
+            // Every task asked for is refused below: there is nothing to end.
+            Message::CancelTask(_) => {}
             Message::RunTask(task) => {
                 let refused = api::TaskResult {
                     operation_id: task.operation_id,

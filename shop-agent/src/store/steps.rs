@@ -172,7 +172,7 @@ impl Input<'_> {
     #[must_use]
     pub fn goal(&self) -> Goal {
         match self.spec.run_state {
-            RunState::Stopped => Goal::Stop,
+            RunState::Stopped | RunState::Paused => Goal::Stop,
             RunState::Running if self.spec.restart_seq > self.entries.restart_seq => Goal::Restart,
             RunState::Running => Goal::Run,
         }

@@ -74,6 +74,7 @@ pub fn report(report: &Report) -> api::AgentMessage {
             .serving
             .map_or_else(String::new, |slot| slot.to_string()),
         restart_seq: report.restart_seq,
+        ..common::StoreReport::default()
     }))
 }
 

@@ -151,6 +151,9 @@ impl App {
                 scale: std::collections::BTreeMap::new(),
                 run_state: RunState::Running,
                 restart_seq: 0,
+                maintenance: false,
+                hold_until_unix_ms: None,
+                watch: None,
             },
             template_version: checked.template.version.clone(),
             admin_path: plan

@@ -30,7 +30,8 @@ pub fn agent_input(
 ) -> Result<Input<AgentHello>, WireError> {
     let store = store.clone();
     let event = match message.message {
-        None => return Ok(Input::Unknown),
+        // How a run stands is not recorded yet.
+        None | Some(Up::TaskStatus(_)) => return Ok(Input::Unknown),
         Some(Up::Hello(message)) => return hello(message).map(Input::Hello),
         Some(Up::Report(message)) => FleetEvent::Report {
             store,

@@ -6,6 +6,7 @@ mod node;
 mod shared;
 #[cfg(test)]
 mod tests;
+mod update;
 
 pub use agent::{agent_input, agent_order};
 pub use node::{node_input, node_order};

@@ -208,6 +208,8 @@ fn retirement(status: api::RetireStatus) -> Result<RetireStatus, WireError> {
         generation,
         state,
         message,
+        receipt_document: _,
+        receipt_signature: _,
     } = status;
     Ok(RetireStatus {
         store: store(&store_id, "retire_status.store_id")?,

@@ -123,6 +123,12 @@ pub fn report(report: api::StoreReport) -> Result<StoreReport, WireError> {
         steps,
         serving_slot,
         restart_seq,
+        serving_revision,
+        update,
+        held_back,
+        drift,
+        lost_volumes,
+        maintenance,
     } = report;
     Ok(StoreReport {
         generation,
@@ -154,6 +160,18 @@ pub fn report(report: api::StoreReport) -> Result<StoreReport, WireError> {
             }
         },
         restart_seq,
+        serving_revision,
+        update: update.map(super::update::update).transpose()?,
+        held_back: held_back.map(super::update::held_back).transpose()?,
+        drift: items(drift, ITEMS, "report.drift")?
+            .into_iter()
+            .map(super::update::drift)
+            .collect::<Result<_, _>>()?,
+        lost_volumes: items(lost_volumes, ITEMS, "report.lost_volumes")?
+            .into_iter()
+            .map(|volume| text(volume, SHORT, "report.lost_volumes"))
+            .collect::<Result<_, _>>()?,
+        maintenance,
     })
 }
 

@@ -139,6 +139,7 @@ pub(super) fn listing(
         serving_replicas,
         maintenance: record.serve == Serve::Maintenance,
         networks: networks(node, record),
+        ..ListResponse::default()
     }
 }
 

@@ -10,7 +10,8 @@ use shop_proto::{
         broker::v1::{
             IntroduceRequest, IntroduceResponse, ListRequest, ListResponse, LogsRequest,
             LogsResponse, ReplicaRequest, ServeRequest, SignalRequest, StartTaskRequest,
-            StartTaskResponse, WatchHint, WatchRequest, broker_server::Broker, serve_request::What,
+            StartTaskResponse, StatsRequest, StatsResponse, StopTaskRequest, WatchHint,
+            WatchRequest, broker_server::Broker, serve_request::What,
         },
         common::v1::Ack,
     },
@@ -157,6 +158,21 @@ impl Broker for StoreBroker {
         Ok(Response::new(Box::pin(hints)))
     }
 
+    async fn stop_task(&self, _request: Request<StopTaskRequest>) -> Result<Response<Ack>, Status> {
+        Err(Status::unimplemented("stop_task"))
+    }
+
+    async fn update(&self, _request: Request<ReplicaRequest>) -> Result<Response<Ack>, Status> {
+        Err(Status::unimplemented("update"))
+    }
+
+    async fn stats(
+        &self,
+        _request: Request<StatsRequest>,
+    ) -> Result<Response<StatsResponse>, Status> {
+        Err(Status::unimplemented("stats"))
+    }
+
     async fn list(&self, _request: Request<ListRequest>) -> Result<Response<ListResponse>, Status> {
         let record = self.record()?;
         let plans = self
@@ -243,7 +259,8 @@ impl Broker for StoreBroker {
         let named = self.changing(&plan_digest)?;
         let serve = match what.ok_or_else(|| replies::invalid("what is required"))? {
             What::Maintenance(Ack {}) => Serve::Maintenance,
-            What::None(Ack {}) => Serve::Nothing,
+            // Until the record knows a page of its own for it: nobody serves.
+            What::None(Ack {}) | What::Paused(Ack {}) => Serve::Nothing,
             What::Slot(slot) => serve_slot(&named, &slot.slot, &slot.replicas)?,
         };
         let digest = named.rendered.digest;

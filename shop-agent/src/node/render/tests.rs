@@ -69,6 +69,9 @@ fn example(template: &str, digest: Digest, profiles: BTreeMap<String, String>) -
         scale: [].into(),
         run_state: RunState::Running,
         restart_seq: 0,
+        maintenance: false,
+        hold_until_unix_ms: None,
+        watch: None,
     };
     let plan = plan_of(&store, &spec, 1).unwrap();
     let index = |number: u32| serde_json::from_value(number.into()).unwrap();

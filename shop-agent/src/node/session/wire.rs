@@ -164,6 +164,7 @@ fn retirement(it: Retirement) -> RetireStatus {
         }
         .to_owned(),
         message: it.message,
+        ..RetireStatus::default()
     }
 }
 

@@ -198,7 +198,7 @@ impl StoreRecord {
     pub fn serving_now(&self) -> &Serve {
         match self.newest.spec.run_state {
             RunState::Running => &self.serve,
-            RunState::Stopped => &Serve::Nothing,
+            RunState::Stopped | RunState::Paused => &Serve::Nothing,
         }
     }
 }

@@ -37,6 +37,9 @@ pub(crate) fn spec(revision: u64) -> Spec {
         scale: [].into(),
         run_state: RunState::Running,
         restart_seq: 0,
+        maintenance: false,
+        hold_until_unix_ms: None,
+        watch: None,
     }
 }
 
