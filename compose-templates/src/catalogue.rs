@@ -7,7 +7,7 @@ use shop_proto::{Digest, ServiceName};
 
 use crate::{
     compose::{ComposeFile, ComposeName, Service},
-    manifest::{Manifest, plan_name},
+    manifest::{Channel, Manifest, plan_name},
     parse::{self, TemplateError},
     validate,
 };
@@ -25,6 +25,8 @@ macro_rules! folder {
 /// One line for each folder; a test compares it with the disk.
 const BUILTIN: &[(&str, &[TemplateFile<'static>])] = &[
     folder!("refshop": "compose.yaml"),
+    folder!("refshop/2": "compose.yaml"),
+    folder!("refshop/3": "compose.yaml"),
     folder!("wordpress": "compose.yaml"),
 ];
 
@@ -85,7 +87,8 @@ impl Catalogue {
         &BUILTIN_CATALOGUE
     }
 
-    /// By name (`refshop`), or name and version or its beginning (`refshop@1`, `refshop@1.0.0`).
+    /// By name (`refshop`: the newest stable version), or name and version or its beginning (`refshop@1`, `refshop@1.0.0`: the newest
+    /// that fits, stable or not).
     #[must_use]
     pub fn find(&self, reference: &str) -> Option<&Template> {
         let (name, version) = reference
@@ -93,13 +96,16 @@ impl Catalogue {
             .map_or((reference, None), |(name, version)| (name, Some(version)));
         let fits = |template: &&Template| {
             template.name == name
-                && version.is_none_or(|wanted| {
-                    template.version.strip_prefix(wanted).is_some_and(|rest| {
+                && match version {
+                    None => template.manifest.channel == Channel::Stable,
+                    Some(wanted) => template.version.strip_prefix(wanted).is_some_and(|rest| {
                         !wanted.is_empty() && (rest.is_empty() || rest.starts_with('.'))
-                    })
-                })
+                    }),
+                }
         };
-        self.iter().find(fits)
+        self.iter()
+            .filter(fits)
+            .max_by_key(|template| template.version_numbers())
     }
 
     /// By digest.
@@ -108,30 +114,38 @@ impl Catalogue {
         self.iter().find(|template| &template.digest == digest)
     }
 
-    /// All, by name.
+    /// Whether a template is what its bare name means.
+    #[must_use]
+    pub fn is_default(&self, template: &Template) -> bool {
+        self.find(&template.name)
+            .is_some_and(|found| found.digest == template.digest)
+    }
+
+    /// All, by name, oldest version first.
     pub fn iter(&self) -> impl Iterator<Item = &Template> {
         self.templates.iter()
     }
 }
 
 impl Template {
-    /// Parses and checks a template's folder, and renders it under every choice of profiles.
+    /// Parses and checks a template's folder, and renders it under every choice of profiles. The folder is the template's name; a later
+    /// major version has its own inside it, such as `refshop/2`.
     ///
     /// # Errors
     /// Names file, line, attribute and reason.
-    pub fn parse(name: &str, files: &[TemplateFile<'_>]) -> Result<Self, TemplateError> {
-        let path = format!("{name}/compose.yaml");
+    pub fn parse(folder: &str, files: &[TemplateFile<'_>]) -> Result<Self, TemplateError> {
+        let path = format!("{folder}/compose.yaml");
         let text = files
             .iter()
             .find(|(path, _)| *path == "compose.yaml")
             .map_or("", |(_, text)| text);
         let file = parse::compose_file(&path, text)?;
-        validate::references(name, &path, &file)?;
+        validate::references(folder, &path, &file)?;
         let ComposeFile {
             manifest, services, ..
         } = file;
         let template = Self {
-            name: name.to_owned(),
+            name: manifest.value.template.clone(),
             version: manifest.value.version.clone(),
             digest: digest(files),
             manifest: manifest.value,
@@ -142,6 +156,14 @@ impl Template {
         };
         validate::renderings(&path, &template)?;
         Ok(template)
+    }
+
+    /// The version's three numbers, for comparing.
+    fn version_numbers(&self) -> Vec<u32> {
+        self.version
+            .split('.')
+            .filter_map(|number| number.parse().ok())
+            .collect()
     }
 
     /// Names of the services of all profiles, each once.

@@ -139,7 +139,13 @@ impl Lint<'_> {
             self.require(exist, &task.name, "waits only for services of the plan");
             self.require(!task.timeout.is_zero(), &task.name, "has a timeout");
         }
+        let mut scheduled = BTreeSet::new();
         for cron in &plan.cron {
+            self.require(
+                scheduled.insert(&cron.task),
+                &cron.task,
+                "has one schedule only",
+            );
             let fits = plan.task(&cron.task).is_some_and(|task| !task.once);
             self.require(
                 fits,

@@ -350,6 +350,7 @@ impl TryFrom<ArgumentDeclaration> for ArgumentEntry {
             name: written.name.as_str().to_owned(),
             kind: parameter.kind,
             default: parameter.default,
+            description: parameter.description,
         };
         let default = argument.default.as_ref();
         if let Some((_, reason)) = default.and_then(|value| argument.problem(value)) {

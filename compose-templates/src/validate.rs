@@ -82,8 +82,12 @@ impl References<'_> {
         self.require(manifest.schema == MANIFEST_SCHEMA, line, "schema", || {
             format!("this release reads schema {MANIFEST_SCHEMA} only")
         });
-        self.require(manifest.template == folder, line, "template", || {
-            format!("must be the folder's name, {folder}")
+        let (name, major) = match folder.split_once('/') {
+            Some((name, major)) => (name, Some(major)),
+            None => (folder, None),
+        };
+        self.require(manifest.template == name, line, "template", || {
+            format!("must be the folder's name, {name}")
         });
         let numbers: Vec<&str> = manifest.version.split('.').collect();
         let number = |text: &&str| text.parse::<u32>().is_ok_and(|n| n.to_string() == **text);
@@ -92,6 +96,12 @@ impl References<'_> {
             line,
             "version",
             || "must be three numbers such as 1.0.0".to_owned(),
+        );
+        self.require(
+            major.is_none_or(|major| numbers.first() == Some(&major)),
+            line,
+            "version",
+            || format!("must be of the major version that the folder {folder} is for"),
         );
         for (name, profile) in &manifest.profiles {
             self.profile(line, name, profile);

@@ -33,13 +33,22 @@ fn rendered(choices: &Choices) -> StorePlan {
 #[test]
 fn templates_are_found_by_name_version_and_digest() {
     let catalogue = Catalogue::builtin();
-    for good in ["refshop", "refshop@1", "refshop@1.0", "refshop@1.0.0"] {
-        assert!(catalogue.find(good).is_some(), "{good}");
+    for (reference, version) in [
+        ("refshop", "2.0.0"),
+        ("refshop@1", "1.0.0"),
+        ("refshop@1.0", "1.0.0"),
+        ("refshop@1.0.0", "1.0.0"),
+        ("refshop@2", "2.0.0"),
+        ("refshop@3", "3.0.0"),
+    ] {
+        let found = catalogue.find(reference).expect(reference);
+        assert_eq!(found.version, version, "{reference}");
+        assert_eq!(catalogue.is_default(found), version == "2.0.0");
     }
     for bad in [
         "",
         "refshop@",
-        "refshop@2",
+        "refshop@4",
         "refshop@1.0.0.0",
         "refshop@1.",
         "Refshop",

@@ -3,6 +3,7 @@
 
 # Every image, parents first.
 ALL_IMAGES=(base mariadb redis sphinx caddy php nginx apache refshop-php-fpm refshop-nginx refshop-apache
+    refshop-php-fpm-2 refshop-nginx-2 refshop-apache-2 refshop-php-fpm-3 refshop-nginx-3 refshop-apache-3
     wordpress-php-fpm wordpress-nginx wordpress-apache
     node-agent shop-agent control-plane)
 # Those that others stand on, and the control plane: a node runs none of them.
@@ -14,7 +15,13 @@ declare -A built=()
 say() { printf '%s\n' "images: $*"; }
 die() { printf '%s\n' "images: $*" >&2; exit 1; }
 
-image_of() { printf 'shopfleet/%s:%s' "$1" "$TAG"; }
+# A later release of an image has its number at the end of its name here, and as its tag.
+image_of() {
+    case $1 in
+        *-[2-9]) printf 'shopfleet/%s:%s' "${1%-?}" "${1##*-}" ;;
+        *) printf 'shopfleet/%s:%s' "$1" "$TAG" ;;
+    esac
+}
 
 is_one_of() {
     local name wanted=$1
@@ -36,8 +43,8 @@ built_hash() {
 
 # Our images that a Dockerfile stands on or copies from.
 parents_of() {
-    sed -nE 's#^(FROM|COPY --from=) ?shopfleet/([a-z-]+):.*#\2#p; s#^COPY --from=shopfleet/([a-z-]+):.*#\1#p' \
-        "$here/$1/Dockerfile" | grep -vx debian | sort -u
+    sed -nE 's#^(FROM |COPY --from=)shopfleet/([a-z-]+):([0-9a-z]+).*#\2-\3#p' "$here/$1/Dockerfile" |
+        sed "s/-$TAG\$//" | grep -vx debian-bookworm | sort -u
 }
 
 build_with_parents() {

@@ -46,6 +46,9 @@ pub struct ArgumentPlan {
     /// Said when nothing is given. Those with a default come last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default: Option<String>,
+    /// One sentence for a person.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub description: String,
 }
 
 /// An argument that does not fit.

@@ -14,6 +14,7 @@ final class Config
         public readonly string $currency,
         public readonly string $locale,
         public readonly bool $sphinx,
+        public readonly string $drill,
     ) {
     }
 
@@ -33,6 +34,7 @@ final class Config
             $currency,
             self::env('SHOP_LOCALE', 'en-GB'),
             $search === 'sphinx',
+            Drill::named(self::env('SHOP_DRILL', 'none')),
         );
     }
 

@@ -10,7 +10,7 @@ final class Health
     {
     }
 
-    /** @return array{status: string, tiers: array<string, array{ok: bool, ms: float, error?: string}>} */
+    /** @return array{status: string, release: string, schema: int, tiers: array<string, array{ok: bool, ms: float, error?: string}>} */
     public function check(): array
     {
         $tiers = [
@@ -19,10 +19,7 @@ final class Health
                 Config::secret('admin_password');
             }),
             'db' => $this->time(function (): void {
-                $version = (int) $this->services->db()->value('SELECT MAX(version) FROM migrations');
-                if ($version < Migrations::newest()) {
-                    throw new \RuntimeException("schema is at $version, this shop needs " . Migrations::newest());
-                }
+                Migrations::check($this->services->db());
                 if ($this->services->db()->value("SELECT value FROM settings WHERE name = 'catalogue'") === null) {
                     throw new \RuntimeException('the shop is not installed yet');
                 }
@@ -42,7 +39,7 @@ final class Health
             });
         }
         $ok = !in_array(false, array_column($tiers, 'ok'), true);
-        return ['status' => $ok ? 'ok' : 'failing', 'tiers' => $tiers];
+        return ['status' => $ok ? 'ok' : 'failing', 'release' => Release::VERSION, 'schema' => Release::SCHEMA, 'tiers' => $tiers];
     }
 
     /** @return array{ok: bool, ms: float, error?: string} */

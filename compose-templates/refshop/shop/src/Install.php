@@ -22,7 +22,7 @@ final class Install
             $indexed = $this->fillIndex();
             return sprintf(
                 'installed: schema %d (%d applied), %s, %d products indexed',
-                Migrations::newest(),
+                Release::SCHEMA,
                 count($applied),
                 $seeded ? 'catalogue written' : 'catalogue was there',
                 $indexed,

@@ -42,6 +42,7 @@ final class Kernel
                 $health = (new Health($services))->check();
                 return Response::json($health, $health['status'] === 'ok' ? 200 : 503);
             }
+            Drill::page($services->config->drill, $path);
             return self::route($services, $path);
         } catch (TierDown $e) {
             error_log("request $id: {$e->getMessage()}: " . $e->getPrevious()?->getMessage());

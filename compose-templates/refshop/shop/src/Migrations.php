@@ -1,96 +1,52 @@
 <?php
-// The schema, step by step. Each step can be run again after a crash half-way; none is ever changed once released.
+// The schema, step by step, from migrations/<version>.php. Each step can be run again after a crash half-way; none is ever changed
+// once released. The database says itself which code works on it: `works_from` is the oldest schema whose code does.
 declare(strict_types=1);
 
 namespace Shop;
 
 final class Migrations
 {
-    /** @return array<int, list<string>> version → statements */
-    private static function steps(): array
+    private const FITS = "SELECT (SELECT COALESCE(MAX(version), 0) FROM migrations) AS at,
+        (SELECT CAST(COALESCE(MAX(value), '1') AS UNSIGNED) FROM settings WHERE name = 'schema_works_from') AS works_from";
+
+    /** Throws when this code does not work on the database as it is. */
+    public static function check(Db $db): void
     {
-        return [
-            1 => [
-                'CREATE TABLE IF NOT EXISTS categories (
-                    id INT UNSIGNED NOT NULL PRIMARY KEY,
-                    slug VARCHAR(60) NOT NULL UNIQUE,
-                    title VARCHAR(80) NOT NULL,
-                    blurb VARCHAR(255) NOT NULL,
-                    picture VARCHAR(80) NOT NULL,
-                    position INT UNSIGNED NOT NULL
-                ) ENGINE=InnoDB',
-                'CREATE TABLE IF NOT EXISTS products (
-                    id INT UNSIGNED NOT NULL PRIMARY KEY,
-                    category_id INT UNSIGNED NOT NULL,
-                    slug VARCHAR(80) NOT NULL UNIQUE,
-                    title VARCHAR(120) NOT NULL,
-                    description TEXT NOT NULL,
-                    price_minor INT UNSIGNED NOT NULL,
-                    currency CHAR(3) NOT NULL,
-                    stock INT UNSIGNED NOT NULL,
-                    featured TINYINT(1) NOT NULL DEFAULT 0,
-                    picture VARCHAR(80) NOT NULL,
-                    KEY by_category (category_id),
-                    CONSTRAINT product_category FOREIGN KEY (category_id) REFERENCES categories (id)
-                ) ENGINE=InnoDB',
-                "CREATE TABLE IF NOT EXISTS orders (
-                    id BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY,
-                    number VARCHAR(16) NOT NULL UNIQUE,
-                    checkout_token CHAR(64) CHARACTER SET ascii NOT NULL UNIQUE,
-                    name VARCHAR(120) NOT NULL,
-                    email VARCHAR(190) NOT NULL,
-                    street VARCHAR(160) NOT NULL,
-                    postcode VARCHAR(20) NOT NULL,
-                    city VARCHAR(100) NOT NULL,
-                    country CHAR(2) NOT NULL,
-                    currency CHAR(3) NOT NULL,
-                    items_minor BIGINT UNSIGNED NOT NULL,
-                    shipping_minor BIGINT UNSIGNED NOT NULL,
-                    total_minor BIGINT UNSIGNED NOT NULL,
-                    placed_at DATETIME NOT NULL
-                ) ENGINE=InnoDB",
-                'CREATE TABLE IF NOT EXISTS order_lines (
-                    order_id BIGINT UNSIGNED NOT NULL,
-                    product_id INT UNSIGNED NOT NULL,
-                    title VARCHAR(120) NOT NULL,
-                    unit_minor INT UNSIGNED NOT NULL,
-                    quantity INT UNSIGNED NOT NULL,
-                    line_minor BIGINT UNSIGNED NOT NULL,
-                    PRIMARY KEY (order_id, product_id),
-                    CONSTRAINT line_order FOREIGN KEY (order_id) REFERENCES orders (id)
-                ) ENGINE=InnoDB',
-                'CREATE TABLE IF NOT EXISTS settings (
-                    name VARCHAR(60) NOT NULL PRIMARY KEY,
-                    value VARCHAR(255) NOT NULL
-                ) ENGINE=InnoDB',
-            ],
-        ];
+        $schema = $db->row(self::FITS);
+        $own = Release::SCHEMA;
+        if ($schema['at'] < $own) {
+            throw new \RuntimeException("the schema is at {$schema['at']}, and this shop needs $own");
+        }
+        if ($schema['works_from'] > $own) {
+            throw new \RuntimeException("the schema is at {$schema['at']}, on which a shop of schema $own does not work");
+        }
     }
 
-    public static function newest(): int
-    {
-        return max(array_keys(self::steps()));
-    }
-
-    /** Brings the schema up; returns the versions it applied. A schema newer than this code is refused. @return list<int> */
+    /** Brings the schema up; returns the versions it applied. One on which this code does not work is refused. @return list<int> */
     public static function apply(Db $db): array
     {
         $db->run('CREATE TABLE IF NOT EXISTS migrations (version INT UNSIGNED NOT NULL PRIMARY KEY, applied_at DATETIME NOT NULL) ENGINE=InnoDB');
         $at = (int) $db->value('SELECT COALESCE(MAX(version), 0) FROM migrations');
-        if ($at > self::newest()) {
-            throw new \RuntimeException("the database has schema version $at, this shop knows only " . self::newest());
-        }
         $applied = [];
-        foreach (self::steps() as $version => $statements) {
-            if ($version <= $at) {
-                continue;
-            }
-            foreach ($statements as $statement) {
-                $db->run($statement);
+        for ($version = $at + 1; $version <= Release::SCHEMA; $version++) {
+            $migration = require sprintf('%s/../migrations/%03d.php', __DIR__, $version);
+            foreach ($migration['steps'] as $step) {
+                is_string($step) ? $db->run($step) : $step($db, $version, $migration['works_from']);
             }
             $db->run('INSERT INTO migrations (version, applied_at) VALUES (?, UTC_TIMESTAMP())', [$version]);
             $applied[] = $version;
         }
+        self::check($db);
         return $applied;
+    }
+
+    /** A migration's step from which older code does not work any more: said before it is done, so that a crash between leaves it said. */
+    public static function pointOfNoReturn(): callable
+    {
+        return static function (Db $db, int $version, int $worksFrom): void {
+            $db->run("INSERT INTO settings (name, value) VALUES ('schema_works_from', ?)
+                ON DUPLICATE KEY UPDATE value = GREATEST(CAST(value AS UNSIGNED), VALUES(value))", [(string) $worksFrom]);
+        };
     }
 }

@@ -16,7 +16,7 @@ final class Orders
 
     /**
      * @param array<int, int> $cart product id → quantity
-     * @param array{name: string, email: string, street: string, postcode: string, city: string, country: string} $buyer
+     * @param array<string, string> $buyer the checkout form's fields
      * @return string the order's number
      * @throws OutOfStock when one of the products is not there in that quantity
      */
@@ -45,7 +45,8 @@ final class Orders
     /** @return array<string, int|string|null>|null */
     public function find(string $number): ?array
     {
-        return $this->db->row('SELECT * FROM orders WHERE number = ?', [$number]);
+        $row = $this->db->row('SELECT * FROM orders WHERE number = ?', [$number]);
+        return $row === null ? null : Release::order($row);
     }
 
     /** @return list<array<string, int|string|null>> */
@@ -60,17 +61,25 @@ final class Orders
     /** @return list<array<string, int|string|null>> */
     public function latest(int $limit, int $offset): array
     {
-        return $this->db->rows(
+        return array_map(Release::order(...), $this->db->rows(
             'SELECT o.*, (SELECT SUM(quantity) FROM order_lines l WHERE l.order_id = o.id) AS pieces
              FROM orders o ORDER BY o.id DESC LIMIT ? OFFSET ?',
             [$limit, $offset],
-        );
+        ));
     }
 
     /** @return array{orders: int, revenue_minor: int} */
     public function totals(): array
     {
         $row = $this->db->row('SELECT COUNT(*) AS orders, COALESCE(SUM(total_minor), 0) AS revenue_minor FROM orders');
+        return ['orders' => (int) $row['orders'], 'revenue_minor' => (int) $row['revenue_minor']];
+    }
+
+    /** Orders of the last days, and what they came to. @return array{orders: int, revenue_minor: int} */
+    public function since(int $days): array
+    {
+        $row = $this->db->row('SELECT COUNT(*) AS orders, COALESCE(SUM(total_minor), 0) AS revenue_minor
+            FROM orders WHERE placed_at > UTC_TIMESTAMP() - INTERVAL ? DAY', [$days]);
         return ['orders' => (int) $row['orders'], 'revenue_minor' => (int) $row['revenue_minor']];
     }
 
@@ -101,12 +110,21 @@ final class Orders
         $items = array_sum(array_column($lines, 'line_minor'));
         $shipping = self::shipping($items);
         $number = self::newNumber();
+        $columns = Release::orderColumns($this->db, $buyer) + [
+            'number' => $number,
+            'checkout_token' => $token,
+            'currency' => $currencies[0],
+            'items_minor' => $items,
+            'shipping_minor' => $shipping,
+            'total_minor' => $items + $shipping,
+        ];
         $this->db->run(
-            'INSERT INTO orders (number, checkout_token, name, email, street, postcode, city, country,
-                currency, items_minor, shipping_minor, total_minor, placed_at)
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, UTC_TIMESTAMP())',
-            [$number, $token, $buyer['name'], $buyer['email'], $buyer['street'], $buyer['postcode'], $buyer['city'],
-                $buyer['country'], $currencies[0], $items, $shipping, $items + $shipping],
+            sprintf(
+                'INSERT INTO orders (%s, placed_at) VALUES (%sUTC_TIMESTAMP())',
+                implode(', ', array_keys($columns)),
+                str_repeat('?, ', count($columns)),
+            ),
+            array_values($columns),
         );
         $orderId = $this->db->lastId();
         $marks = implode(',', array_fill(0, count($lines), '(?, ?, ?, ?, ?, ?)'));

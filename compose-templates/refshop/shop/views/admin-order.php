@@ -6,5 +6,6 @@
     <h2>Buyer</h2>
     <address><?= $e($order['name']) ?><br><?= $e($order['street']) ?><br><?= $e($order['postcode']) ?> <?= $e($order['city']) ?><br><?= $e($order['country']) ?></address>
     <p><?= $e($order['email']) ?></p>
+    <?= \Shop\View::fill('order-more', get_defined_vars()) ?>
   </aside>
 </div>

@@ -27,6 +27,7 @@ $input = static function (string $name, string $label, string $autocomplete, str
       </select>
       <?php if (isset($errors['country'])): ?><p class="error"><?= $e($errors['country']) ?></p><?php endif ?>
     </div>
+    <?= \Shop\View::fill('checkout-more', get_defined_vars()) ?>
     <p class="small">You pay by invoice, after the parcel has arrived.</p>
   </div>
   <aside class="card">

@@ -7,6 +7,7 @@
   <aside class="card">
     <h2>It goes to</h2>
     <address><?= $e($order['name']) ?><br><?= $e($order['street']) ?><br><?= $e($order['postcode']) ?> <?= $e($order['city']) ?><br><?= $e($countries[$order['country']] ?? $order['country']) ?></address>
+    <?= \Shop\View::fill('order-more', get_defined_vars()) ?>
     <a class="button full" href="/">Back to the shop</a>
   </aside>
 </div>

@@ -7,7 +7,7 @@
 <link rel="stylesheet" href="<?= $e($asset('shop.css')) ?>">
 <link rel="icon" type="image/svg+xml" href="<?= $e($asset('icon.svg')) ?>">
 </head>
-<body>
+<body data-release="<?= $e(\Shop\Release::VERSION) ?>">
 <a class="skip" href="#content">Skip to content</a>
 <header class="head">
   <div class="wide head-row">

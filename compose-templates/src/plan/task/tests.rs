@@ -21,6 +21,7 @@ fn argument(name: &str, kind: ParameterKind, default: Option<&str>) -> ArgumentP
         name: name.to_owned(),
         kind,
         default: default.map(str::to_owned),
+        description: String::new(),
     }
 }
 

@@ -7,6 +7,7 @@ namespace Shop\Page;
 use Shop\Context;
 use Shop\Orders;
 use Shop\OutOfStock;
+use Shop\Release;
 use Shop\Response;
 use Shop\Services;
 use Shop\Session;
@@ -59,7 +60,7 @@ final class Buy
     public function place(): Response
     {
         $buyer = [];
-        foreach (self::FIELDS as $field => $length) {
+        foreach (self::fields() as $field => $length) {
             $buyer[$field] = $this->context->field($field, $length);
         }
         $token = $this->context->field('token', 64);
@@ -100,6 +101,12 @@ final class Buy
         ]);
     }
 
+    /** @return array<string, int> field → longest */
+    private static function fields(): array
+    {
+        return self::FIELDS + Release::MORE_FIELDS;
+    }
+
     private static function confirmationPath(string $number): string
     {
         return "/order/$number/" . self::proof($number);
@@ -134,7 +141,7 @@ final class Buy
     private function form(array $content, array $buyer, array $errors, int $status = 200, string $token = ''): Response
     {
         return $this->context->view()->page('checkout', 'Checkout', $content + [
-            'buyer' => $buyer + array_fill_keys(array_keys(self::FIELDS), ''),
+            'buyer' => $buyer + array_fill_keys(array_keys(self::fields()), ''),
             'errors' => $errors,
             'countries' => self::COUNTRIES,
             'token' => $token !== '' ? $token : $this->context->session->newCheckoutToken(),

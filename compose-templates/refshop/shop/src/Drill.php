@@ -1,0 +1,35 @@
+<?php
+// Faults on purpose, for trying out what happens when a bad release is shipped. The environment's SHOP_DRILL names one; two of them,
+// `crash` and `never-ready`, are the container's and live in its entrypoint.
+declare(strict_types=1);
+
+namespace Shop;
+
+final class Drill
+{
+    private const KNOWN = ['none', 'errors', 'slow', 'crash', 'never-ready'];
+    // One page in five fails.
+    private const ERRORS_ONE_IN = 5;
+    private const SLOW_MICROSECONDS = 1_500_000;
+
+    public static function named(string $name): string
+    {
+        if (!in_array($name, self::KNOWN, true)) {
+            throw new Misconfigured("SHOP_DRILL is '$name', but only " . implode(', ', self::KNOWN) . ' are known');
+        }
+        return $name;
+    }
+
+    /** Before anything is done for a buyer's page: the health check and the order desk are spared, as in a bad release that looks well. */
+    public static function page(string $name, string $path): void
+    {
+        if (str_starts_with($path, '/admin')) {
+            return;
+        }
+        match ($name) {
+            'errors' => random_int(1, self::ERRORS_ONE_IN) === 1 ? throw new \RuntimeException('drill: this page fails on purpose') : null,
+            'slow' => usleep(self::SLOW_MICROSECONDS),
+            default => null,
+        };
+    }
+}

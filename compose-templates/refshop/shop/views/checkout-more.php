@@ -1,0 +1,1 @@
+<?php // Fields that a release asks for beside the address. ?>

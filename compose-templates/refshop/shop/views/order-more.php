@@ -1,0 +1,1 @@
+<?php // What a release keeps of an order beside the address. ?>
