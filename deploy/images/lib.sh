@@ -1,4 +1,4 @@
-# Functions of deploy/images/build; sourced, never run. Expects $here, $repo, $bins and $rebuild.
+# Functions of deploy/images/build; sourced, never run. Expects $here, $repo, $bins, $store_agent and $rebuild.
 # shellcheck shell=bash disable=SC2154
 
 # Every image, parents first.
@@ -59,7 +59,7 @@ build_with_parents() {
 }
 
 # Lays out the build context: the image's folder, and what its `inputs` file names
-# (lines of "<path in the repository or bins/<file>> <path in the context>", or "empty <directory>").
+# (lines of "<path in the repository, bins/<file> or store-agent> <path in the context>", or "empty <directory>").
 lay_out_context() {
     local name=$1 context=$2 from to
     cp -a "$here/$name/." "$context/"
@@ -69,6 +69,7 @@ lay_out_context() {
         case $from in
             empty) mkdir -p "$context/$to"; continue ;;
             bins/*) from=$bins/${from#bins/} ;;
+            store-agent) from=$store_agent ;;
             *) from=$repo/$from ;;
         esac
         [[ -e $from ]] || die "$name needs $from, which is not there; build it first (or name its place with --bins)"

@@ -4,6 +4,8 @@
 
 BUILT_DIR=$REPO/target/x86_64-unknown-linux-gnu/quick
 BINARIES=(control-plane shop-agent shopctl)
+# What runs inside every store: one role only, made small; it takes a build of its own.
+STORE_AGENT=$REPO/target/x86_64-unknown-linux-gnu/agent/shop-agent
 CLI_PATH=/usr/local/bin/shopctl
 
 # Root's own cargo, or that of the person who called sudo.
@@ -19,18 +21,26 @@ find_cargo() {
     return 1
 }
 
-# Cargo writes as the owner of the checkout, so that no root-owned files are left in a person's target/.
-compile() {
-    local cargo=$1 owner packages=() name
+# as_owner CARGO ARGUMENT…: cargo writes as the owner of the checkout, so that no root-owned files are left in a person's target/.
+as_owner() {
+    local cargo=$1 owner
+    shift
     owner=$(stat -c %U "$REPO")
-    for name in "${BINARIES[@]}"; do packages+=(-p "$name"); done
     cd "$REPO" || return 1
     if [[ $owner != root && $owner == "${SUDO_USER:-}" ]]; then
-        sudo -u "$owner" -- "$cargo" build --profile quick --locked "${packages[@]}"
+        sudo -u "$owner" -- "$cargo" "$@"
     else
-        PATH=$(dirname "$cargo"):$PATH "$cargo" build --profile quick --locked "${packages[@]}"
+        PATH=$(dirname "$cargo"):$PATH "$cargo" "$@"
     fi
 }
+
+compile() {
+    local packages=() name
+    for name in "${BINARIES[@]}"; do packages+=(-p "$name"); done
+    as_owner "$1" build --profile quick --locked "${packages[@]}"
+}
+
+compile_store_agent() { as_owner "$1" build --profile agent --locked -p shop-agent --no-default-features; }
 
 build_binaries() {
     local cargo name
@@ -38,14 +48,19 @@ build_binaries() {
         cargo=$(find_cargo) || die 'there is no cargo, Rust'\''s build tool' \
             'install Rust from https://rustup.rs as root (the toolchain named in rust-toolchain.toml is then fetched by itself), or give ready binaries with --bins DIR.'
         step 'compiling control-plane, shop-agent and shopctl' compile "$cargo"
+        step 'compiling the agent that runs in every store, small' compile_store_agent "$cargo"
         BINS=$BUILT_DIR
+    else
+        STORE_AGENT=$BINS/store-agent
+        # Ready binaries may come without the small one; the other can do the same, in three times the room.
+        [[ -x $STORE_AGENT ]] || STORE_AGENT=$BINS/shop-agent
     fi
     for name in "${BINARIES[@]}"; do
         [[ -x $BINS/$name ]] || die "$BINS/$name is not there" 'give --bins a directory with control-plane, shop-agent and shopctl.'
     done
 }
 
-build_images() { step 'making the images' "$REPO/deploy/images/build" --bins "$BINS"; }
+build_images() { step 'making the images' "$REPO/deploy/images/build" --bins "$BINS" --store-agent "$STORE_AGENT"; }
 
 save_images() {
     [[ -n $SAVE_IMAGES ]] || return 0

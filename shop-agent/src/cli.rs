@@ -2,7 +2,9 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::{node, store};
+#[cfg(feature = "node")]
+use crate::node;
+use crate::store;
 
 /// Agents of Shopfleet.
 #[derive(Debug, Parser)]
@@ -19,8 +21,10 @@ pub enum Command {
     /// Run the agent of one store, inside the store's networks.
     Run(store::RunArgs),
     /// Run the agent of this host.
+    #[cfg(feature = "node")]
     Node(node::NodeArgs),
     /// Answer the edge's questions about which containers serve a host name.
+    #[cfg(feature = "node")]
     Names(node::names::NamesArgs),
     /// Check that this binary can do on this machine what it will need: randomness, keys, TLS.
     SelfTest,

@@ -3,9 +3,11 @@
 use std::process::ExitCode;
 
 use clap::Parser as _;
+#[cfg(feature = "node")]
+use shop_agent::node;
 use shop_agent::{
     cli::{Cli, Command},
-    node, store, telemetry,
+    store, telemetry,
 };
 
 fn main() -> ExitCode {
@@ -31,11 +33,13 @@ fn run(command: Command) -> anyhow::Result<()> {
             .max_blocking_threads(2)
             .build()?
             .block_on(store::run(args)),
+        #[cfg(feature = "node")]
         Command::Node(args) => tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()
             .build()?
             .block_on(node::run(args)),
+        #[cfg(feature = "node")]
         Command::Names(args) => tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?

@@ -2,26 +2,30 @@
 
 use std::io::IsTerminal as _;
 
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{
+    filter::{LevelFilter, Targets},
+    layer::{Layer as _, SubscriberExt as _},
+    util::SubscriberInitExt as _,
+};
 
 use crate::identity::{KeyError, KeyPair};
 
 /// Starts logging to standard error. `SHOPFLEET_LOG` filters, such as `info,shop_agent=debug`.
+///
+/// Targets and levels only: filters by span and field would bring a regular-expression engine into every store.
 pub fn start() {
-    let filter =
-        EnvFilter::try_from_env("SHOPFLEET_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr);
+    let filter = std::env::var("SHOPFLEET_LOG")
+        .ok()
+        .and_then(|wanted| wanted.parse::<Targets>().ok())
+        .unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO));
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let registry = tracing_subscriber::registry();
     // An error means that a subscriber is set already, as in tests.
     let _ = if std::io::stderr().is_terminal() {
-        builder.try_init()
+        registry.with(lines.with_filter(filter)).try_init()
     } else {
-        builder
-            .json()
-            .flatten_event(true)
-            .with_current_span(false)
-            .try_init()
+        let lines = lines.json().flatten_event(true).with_current_span(false);
+        registry.with(lines.with_filter(filter)).try_init()
     };
 }
 
