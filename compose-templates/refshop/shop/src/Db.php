@@ -111,6 +111,11 @@ final class Db
         return self::code($e) === 1062;
     }
 
+    public static function isLockTimeout(\PDOException $e): bool
+    {
+        return self::code($e) === 1205;
+    }
+
     private static function code(\PDOException $e): int
     {
         return (int) ($e->errorInfo[1] ?? 0);

@@ -10,6 +10,12 @@ final class Migrations
     private const FITS = "SELECT (SELECT COALESCE(MAX(version), 0) FROM migrations) AS at,
         (SELECT CAST(COALESCE(MAX(value), '1') AS UNSIGNED) FROM settings WHERE name = 'schema_works_from') AS works_from";
 
+    // A statement that changes a table waits for every transaction on it, and all later ones wait behind it: buyers, if the shop is open.
+    // So it gives way soon, and comes again.
+    private const LOCK_SECONDS = 1;
+    private const LOCK_TRIES = 60;
+    private const LOCK_PAUSE_MICROSECONDS = 300_000;
+
     /** Throws when this code does not work on the database as it is. */
     public static function check(Db $db): void
     {
@@ -17,6 +23,9 @@ final class Migrations
         $own = Release::SCHEMA;
         if ($schema['at'] < $own) {
             throw new \RuntimeException("the schema is at {$schema['at']}, and this shop needs $own");
+        }
+        if ($schema['works_from'] > max($own, $schema['at'])) {
+            throw new \RuntimeException("the schema is between {$schema['at']} and {$schema['works_from']}: a migration has begun and not ended");
         }
         if ($schema['works_from'] > $own) {
             throw new \RuntimeException("the schema is at {$schema['at']}, on which a shop of schema $own does not work");
@@ -29,16 +38,32 @@ final class Migrations
         $db->run('CREATE TABLE IF NOT EXISTS migrations (version INT UNSIGNED NOT NULL PRIMARY KEY, applied_at DATETIME NOT NULL) ENGINE=InnoDB');
         $at = (int) $db->value('SELECT COALESCE(MAX(version), 0) FROM migrations');
         $applied = [];
+        $db->run('SET SESSION lock_wait_timeout = ' . self::LOCK_SECONDS);
         for ($version = $at + 1; $version <= Release::SCHEMA; $version++) {
             $migration = require sprintf('%s/../migrations/%03d.php', __DIR__, $version);
             foreach ($migration['steps'] as $step) {
-                is_string($step) ? $db->run($step) : $step($db, $version, $migration['works_from']);
+                self::run($db, is_string($step) ? static fn () => $db->run($step) : static fn () => $step($db, $version, $migration['works_from']));
             }
             $db->run('INSERT INTO migrations (version, applied_at) VALUES (?, UTC_TIMESTAMP())', [$version]);
             $applied[] = $version;
         }
         self::check($db);
         return $applied;
+    }
+
+    private static function run(Db $db, callable $step): void
+    {
+        for ($try = 1;; $try++) {
+            try {
+                $step();
+                return;
+            } catch (\PDOException $e) {
+                if (!Db::isLockTimeout($e) || $try === self::LOCK_TRIES) {
+                    throw $e;
+                }
+                usleep(self::LOCK_PAUSE_MICROSECONDS);
+            }
+        }
     }
 
     /** A migration's step from which older code does not work any more: said before it is done, so that a crash between leaves it said. */
