@@ -4,11 +4,14 @@
 //! product is linked in, so a story cannot pass by sharing a mistake with the code under test.
 
 pub mod bench;
+pub mod change;
 pub mod docker;
 pub mod door;
 pub mod fleet;
 pub mod host;
 pub mod http;
+pub mod load;
+pub mod orders;
 pub mod process;
 pub mod repository;
 pub mod shop;

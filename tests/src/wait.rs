@@ -12,6 +12,17 @@ pub const POLL: Duration = Duration::from_millis(20);
 pub fn wait_for<T: Debug>(
     what: &str,
     limit: Duration,
+    look: impl FnMut() -> anyhow::Result<T>,
+    done: impl FnMut(&T) -> bool,
+) -> anyhow::Result<T> {
+    wait_every(POLL, what, limit, look, done)
+}
+
+/// As [`wait_for`], with longer pauses: for waits beside something that is measured.
+pub fn wait_every<T: Debug>(
+    pause: Duration,
+    what: &str,
+    limit: Duration,
     mut look: impl FnMut() -> anyhow::Result<T>,
     mut done: impl FnMut(&T) -> bool,
 ) -> anyhow::Result<T> {
@@ -23,7 +34,7 @@ pub fn wait_for<T: Debug>(
             seen if Instant::now() > deadline => {
                 bail!("gave up after {limit:?} waiting until {what}; last seen: {seen:?}")
             }
-            _ => std::thread::sleep(POLL),
+            _ => std::thread::sleep(pause),
         }
     }
 }

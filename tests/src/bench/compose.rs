@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    net::{IpAddr, Ipv4Addr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     thread,
     time::{Duration, Instant},
@@ -73,6 +73,29 @@ impl Compose {
             self.run(&["up", "-d"])?;
             ready.join().map_err(|_| anyhow!("the watcher panicked"))?
         })
+    }
+
+    /// Names another release of the shop's own images; the next [`Compose::up`] goes there.
+    pub fn release(&self, number: u32) -> anyhow::Result<()> {
+        let file = self.directory.join("compose.yaml");
+        let text = fs::read_to_string(&file)?;
+        let changed: Vec<String> = text
+            .lines()
+            .map(|line| match line.rsplit_once(':') {
+                Some((image, _)) if line.contains("image: shopfleet/refshop-") => {
+                    format!("{image}:{number}")
+                }
+                _ => line.to_owned(),
+            })
+            .collect();
+        fs::write(file, changed.join("\n") + "\n")?;
+        Ok(())
+    }
+
+    /// Where its web container answers.
+    #[must_use]
+    pub fn web(&self) -> SocketAddr {
+        (Ipv4Addr::new(10, 199, self.subnet, 3), 8080).into()
     }
 
     /// Stops everything, keeps everything.

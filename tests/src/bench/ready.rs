@@ -13,7 +13,7 @@ use super::{
     stats::{self, Series},
 };
 
-const TEMPLATE: &str = "compose-templates/refshop/compose.yaml";
+pub(super) const TEMPLATE: &str = "compose-templates/refshop/compose.yaml";
 const SECRETS: [(&str, usize); 5] = [
     ("db_password", 32),
     ("db_root_password", 32),
@@ -123,7 +123,7 @@ fn compose_turn(peer: &Compose) -> anyhow::Result<(std::time::Duration, std::tim
     Ok((up, again))
 }
 
-fn make_secrets(root: &Path) -> anyhow::Result<PathBuf> {
+pub(super) fn make_secrets(root: &Path) -> anyhow::Result<PathBuf> {
     let directory = root.join("secrets");
     fs::create_dir_all(&directory)?;
     for (name, length) in SECRETS {

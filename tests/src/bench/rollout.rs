@@ -1,0 +1,95 @@
+//! `rollout`: a poisoned change for many real stores; it is to halt inside the canary wave, and nobody else's buyers are to notice.
+//!
+//! The 300 simulated stores of a rollout are a matter of the simulation (`tests/run unit`), not of this benchmark.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use serde_json::{Value, json};
+
+use crate::change::{site, window};
+use crate::door::Door;
+use crate::fleet::{Fleet, Store};
+use crate::load::{Load, Rates};
+use crate::wait::wait_every;
+
+const LIMIT: Duration = Duration::from_secs(900);
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// Runs it over that many stores; `seconds` is the watch window.
+pub fn run(count: u32, seconds: u32) -> anyhow::Result<()> {
+    let fleet = Fleet::installed()?;
+    let door = Door::open()?;
+    let stores = create(&fleet, count)?;
+    let loads: Vec<Load> = stores
+        .iter()
+        .map(|store| {
+            let rates = Rates {
+                pages: 2,
+                buyers: 0,
+            };
+            Load::start(&site(store)?, rates)
+        })
+        .collect::<anyhow::Result<_>>()?;
+    let began = Instant::now();
+    let body = json!({
+        "selector": "bench=rollout", "parameters": {"drill": "sick"}, "watch": window(seconds),
+        "canary": 1, "batch": "10%", "max_failures": 0
+    });
+    let (status, answer) = door.call("POST", "/api/v1/rollouts", Some(&body), &[])?;
+    if !matches!(status, 201 | 202) {
+        bail!("/api/v1/rollouts answered {status}: {answer}");
+    }
+    let id = answer["id"].as_str().context("a rollout has an id")?;
+    let path = format!("/api/v1/rollouts/{id}");
+    let look = || Ok(door.call("GET", &path, None, &[])?.1);
+    let ended = |rollout: &Value| {
+        !matches!(
+            rollout["state"].as_str(),
+            Some("pending" | "running" | "pausing")
+        )
+    };
+    let rollout = wait_every(PAUSE, "the rollout halts", LIMIT, look, ended)?;
+    let seconds = began.elapsed().as_secs_f64();
+    let touched: Vec<&str> = rollout["stores"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter(|store| store["state"].as_str() != Some("waiting"))
+        .filter_map(|store| store["store_name"].as_str())
+        .collect();
+    let mut failed = 0;
+    for (store, load) in stores.iter().zip(loads) {
+        let books = load.finish()?.books();
+        if !touched.contains(&store.name.as_str()) {
+            failed += books.failures.len();
+        }
+    }
+    for store in &stores {
+        store.delete()?;
+    }
+    println!("touched: {}", touched.join(", "));
+    println!("state: {}, {}", rollout["state"], rollout["message"]);
+    println!(
+        "stores={count} failed_requests={failed} halted_in_wave={} seconds={seconds:.1}",
+        rollout["wave"]
+    );
+    Ok(())
+}
+
+/// A few at a time: all are wanted, not how fast they come.
+fn create(fleet: &Fleet, count: u32) -> anyhow::Result<Vec<Store>> {
+    let stores: Vec<Store> = (0..count)
+        .map(|n| {
+            fleet.create(
+                &format!("bench-wave-{n}"),
+                &["--template", "refshop@2", "--label", "bench=rollout"],
+            )
+        })
+        .collect::<anyhow::Result<_>>()?;
+    for store in &stores {
+        store.wait_status("running")?;
+        store.wait_serving(LIMIT)?;
+    }
+    Ok(stores)
+}
