@@ -220,7 +220,7 @@ impl Store {
 
     pub fn delete(&self) -> anyhow::Result<()> {
         self.fleet
-            .ctl(&["store", "delete", &self.name, "--yes", "--wait"])?
+            .ctl(&["store", "delete", &self.name, "--yes", "--now", "--wait"])?
             .ok()
             .map(drop)
     }
@@ -266,7 +266,9 @@ impl Drop for Store {
     fn drop(&mut self) {
         if self.owned {
             // Deleted already, or the system is down: the story itself has said so.
-            let _ = self.fleet.ctl(&["store", "delete", &self.name, "--yes"]);
+            let _ = self
+                .fleet
+                .ctl(&["store", "delete", &self.name, "--yes", "--now"]);
         }
     }
 }

@@ -41,7 +41,7 @@ pub fn start(name: &str) -> anyhow::Result<Ready> {
 
 /// Removes it and waits until it is gone.
 pub fn delete(name: &str) -> anyhow::Result<()> {
-    shopctl(&["store", "delete", name, "--yes", "--wait"])
+    shopctl(&["store", "delete", name, "--yes", "--now", "--wait"])
 }
 
 fn shopctl(args: &[&str]) -> anyhow::Result<()> {

@@ -61,13 +61,15 @@ impl Load {
             idle: Mutex::default(),
             under_way: AtomicU64::new(0),
         });
-        runtime.spawn(browse(crowd, rates.pages, cancel.clone(), dropped.clone()));
-        runtime.spawn(shop(
-            site.clone(),
-            recorder.clone(),
-            rates.buyers,
-            cancel.clone(),
-        ));
+        let mut work = Vec::new();
+        if rates.pages > 0 {
+            let (cancel, dropped) = (cancel.clone(), dropped.clone());
+            work.push(runtime.spawn(browse(crowd, rates.pages, cancel, dropped)));
+        }
+        if rates.buyers > 0 {
+            let (site, recorder) = (site.clone(), recorder.clone());
+            work.push(runtime.spawn(shop(site, recorder, rates.buyers, cancel.clone())));
+        }
         Ok(Self {
             recorder,
             runtime,
