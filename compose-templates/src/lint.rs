@@ -1,12 +1,14 @@
 //! Rules that every plan keeps, whatever it was rendered from. The reconcilers rely on them.
 
+mod tasks;
+
 use std::collections::BTreeSet;
 
 use shop_proto::{ReplicaKey, ServiceName, Slot};
 
 use crate::{
     ContainerPlan, MEMORY_BOUNDS, NetworkName, NetworkRole, PLAN_FORMAT, Probe, ServiceKind,
-    StorePlan, TaskPlan, When, address, choices::CPU_BOUNDS,
+    StorePlan, address, choices::CPU_BOUNDS,
 };
 
 /// A rule that a plan breaks.
@@ -19,8 +21,6 @@ pub struct LintProblem {
     pub rule: &'static str,
 }
 
-/// Arguments of a task.
-const MAX_ARGUMENTS: usize = 16;
 /// uids per store; the agent has offset 0.
 const UIDS: u16 = 64;
 /// Where secrets are mounted; nothing else may be there.
@@ -139,73 +139,7 @@ impl Lint<'_> {
             self.require(exist, &task.name, "waits only for services of the plan");
             self.require(!task.timeout.is_zero(), &task.name, "has a timeout");
         }
-        let mut scheduled = BTreeSet::new();
-        for cron in &plan.cron {
-            self.require(
-                scheduled.insert(&cron.task),
-                &cron.task,
-                "has one schedule only",
-            );
-            let fits = plan.task(&cron.task).is_some_and(|task| !task.once);
-            self.require(
-                fits,
-                &cron.task,
-                "is scheduled, so it is a task that runs more than once",
-            );
-            let rare = match &cron.when {
-                When::Every(every) => every.as_secs() >= 10,
-                When::Cron { .. } => true,
-            };
-            self.require(rare, &cron.task, "runs every 10 seconds at most");
-            self.runs_alone(&cron.task);
-        }
-        if let Some(update) = &plan.update {
-            let task = plan.task(&update.task);
-            self.require(
-                task.is_some_and(|task| !task.once && task.idempotent && task.exclusive),
-                &update.task,
-                "migrates, so it is an idempotent, exclusive task that runs more than once",
-            );
-            self.runs_alone(&update.task);
-            self.require(
-                (1..=update.schema).contains(&update.works_from),
-                &update.task,
-                "migrates to a schema that its own code works on",
-            );
-        }
-    }
-
-    /// A task that nobody types needs no argument.
-    fn runs_alone(&mut self, name: &ServiceName) {
-        let fits = self
-            .plan
-            .task(name)
-            .is_none_or(|task| task.check(&[]).is_ok());
-        self.require(fits, name, "runs by itself, so it needs no arguments");
-    }
-
-    fn arguments(&mut self, task: &TaskPlan) {
-        self.require(
-            task.arguments.len() <= MAX_ARGUMENTS && task.arguments_are_distinct(),
-            &task.name,
-            "takes 16 arguments at most, each with its own name",
-        );
-        let defaults = task.arguments.iter().map(|a| a.default.is_some());
-        self.require(
-            defaults.is_sorted(),
-            &task.name,
-            "has arguments with a default after those without",
-        );
-        self.require(
-            !task.once || task.check(&[]).is_ok(),
-            &task.name,
-            "runs once by itself, so it needs no arguments",
-        );
-        self.require(
-            task.arguments.is_empty() || task.container.command.is_some(),
-            &task.name,
-            "has a command that its arguments follow",
-        );
+        self.by_themselves();
     }
 
     fn edge(&mut self) {

@@ -157,7 +157,7 @@ pub(crate) struct TaskEntry {
     /// None: what `from` depends on.
     pub after: Option<Vec<ServiceName>>,
     #[serde(default)]
-    pub arguments: Vec<ArgumentEntry>,
+    pub arguments: Vec<Spanned<ArgumentEntry>>,
     /// One at a time in a store.
     #[serde(default = "yes")]
     pub exclusive: bool,

@@ -20,6 +20,8 @@ pub mod label {
     pub const REVISION: &str = "shopfleet.revision";
     /// Spec hash the container was made from.
     pub const SPEC_HASH: &str = "shopfleet.spec-hash";
+    /// Hash of what a container cannot change while it runs: its spec without limits.
+    pub const SHAPE: &str = "shopfleet.shape";
     /// Nonce of the intent that made it.
     pub const INTENT: &str = "shopfleet.intent";
     /// Task name, on task containers.

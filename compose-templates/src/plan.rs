@@ -1,5 +1,6 @@
 //! What a revision renders to. Named by its digest; never crosses a wire; holds secret *names* only.
 
+mod probe;
 mod task;
 
 use std::{collections::BTreeMap, time::Duration};
@@ -7,6 +8,7 @@ use std::{collections::BTreeMap, time::Duration};
 use serde::{Deserialize, Serialize};
 use shop_proto::{Digest, ReplicaKey, ServiceName, Slot, StoreId};
 
+pub use probe::Probe;
 pub use task::{ArgumentCode, ArgumentPlan, ArgumentProblem, CronPlan, TaskPlan};
 
 /// Version of the plan's own form.
@@ -254,50 +256,6 @@ pub struct CredentialPlan {
     pub password_secret: String,
 }
 
-/// How readiness is asked, in the service's own protocol. Hosts are container addresses; the port is here.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Probe {
-    /// GET; 200 is ready.
-    Http {
-        /// Port.
-        port: u16,
-        /// Path, starting with `/`.
-        path: String,
-    },
-    /// php-fpm's ping page.
-    Fastcgi {
-        /// Port of `pm.status_listen`.
-        port: u16,
-        /// `ping.path`.
-        path: String,
-        /// Body that means ready.
-        expect: String,
-    },
-    /// A MySQL handshake packet.
-    Mysql {
-        /// Port.
-        port: u16,
-    },
-    /// A PostgreSQL startup answered by authentication or an error that is not "starting up".
-    Postgres {
-        /// Port.
-        port: u16,
-    },
-    /// PING after AUTH.
-    Redis {
-        /// Port.
-        port: u16,
-        /// Secret for AUTH.
-        password_secret: Option<String>,
-    },
-    /// A connection.
-    Tcp {
-        /// Port.
-        port: u16,
-    },
-}
-
 impl StorePlan {
     /// Names this plan. Node and shop agent compare it.
     #[must_use]
@@ -436,20 +394,5 @@ impl NetworkName {
     #[must_use]
     pub const fn internal(self) -> bool {
         !matches!(self, Self::Egress)
-    }
-}
-
-impl Probe {
-    /// The port asked.
-    #[must_use]
-    pub const fn port(&self) -> u16 {
-        match self {
-            Self::Http { port, .. }
-            | Self::Fastcgi { port, .. }
-            | Self::Mysql { port }
-            | Self::Postgres { port }
-            | Self::Redis { port, .. }
-            | Self::Tcp { port } => *port,
-        }
     }
 }

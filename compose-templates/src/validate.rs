@@ -5,11 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_saphyr::Spanned;
 use shop_proto::{Isolation, ServiceName, StoreId};
 
+mod tasks;
+
 use crate::{
     Choices, NetworkRole, RENDER_VERSIONS, RenderError, Template, TemplateError, TemplateProblem,
     compose::{ComposeFile, ComposeName, Condition, Service},
     interpolate::Interpolated,
-    manifest::{Conditions, MANIFEST_SCHEMA, Manifest, Profile, UpdateEntry, plan_name},
+    manifest::{Conditions, MANIFEST_SCHEMA, Manifest, Profile, plan_name},
     parameter::ParameterKind,
     render,
 };
@@ -198,35 +200,7 @@ impl References<'_> {
                 "a credential's path starts with /".to_owned()
             });
         }
-        let names: BTreeSet<ServiceName> = manifest
-            .tasks
-            .iter()
-            .filter_map(|(key, entry)| plan_name(entry.name.as_ref(), key))
-            .collect();
-        for entry in &manifest.cron {
-            let (line, entry) = (line_of(entry), &entry.value);
-            self.require(names.contains(&entry.task), line, "cron", || {
-                format!("there is no task {}", entry.task)
-            });
-        }
-        if let Some(update) = &manifest.update {
-            let line = line_of(update);
-            let UpdateEntry {
-                task,
-                schema,
-                works_from,
-            } = &update.value;
-            self.require(names.contains(task), line, "update", || {
-                format!("there is no task {task}")
-            });
-            self.require(*schema >= 2, line, "schema", || {
-                "a template without `update` has schema 1; one with it has 2 or more".to_owned()
-            });
-            let good = (1..=*schema).contains(works_from);
-            self.require(good, line, "works_from", || {
-                format!("is the oldest schema whose code still works: 1 to {schema}")
-            });
-        }
+        self.tasks(manifest);
     }
 
     fn top_level(&mut self, manifest: &Manifest) {

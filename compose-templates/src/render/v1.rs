@@ -212,7 +212,7 @@ impl<'t> Active<'t> {
                     arguments: entry
                         .arguments
                         .iter()
-                        .map(|argument| argument.0.clone())
+                        .map(|argument| argument.value.0.clone())
                         .collect(),
                     exclusive: entry.exclusive,
                     idempotent: entry.idempotent,

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use proptest::prelude::*;
 
 use super::*;
 
@@ -196,5 +197,44 @@ fn what_is_no_schedule_is_refused() {
         "EST5EDT,M3",
     ] {
         assert!(bad.parse::<TimeZoneName>().is_err(), "{bad}");
+    }
+}
+
+/// A few fields of each kind, so that expressions are often met.
+fn field(choices: &'static [&'static str]) -> impl Strategy<Value = &'static str> {
+    proptest::sample::select(choices)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    /// Against a clock that is asked every minute. Three days around a change of the clock, and any other.
+    #[test]
+    fn no_run_is_missed_and_none_is_made_up(
+        minute in field(&["*", "0", "30", "*/7", "59"]),
+        hour in field(&["*", "2", "3", "1-3", "*/6"]),
+        weekday in field(&["*", "sun", "1-5"]),
+        day in proptest::sample::select(&["2026-03-28", "2026-10-24", "2026-06-30"][..]),
+        offset in 0_i64..86_400,
+    ) {
+        let expression: CronExpression = format!("{minute} {hour} * * {weekday}").parse().expect("an expression");
+        let zone = TimeZoneDatabase::bundled().get("Europe/Berlin").expect("a time zone");
+        let start = at(&format!("{day}T00:00:00Z")) + offset.seconds();
+        let next = expression.next(start, &zone).expect("there is a next one");
+        prop_assert!(next > start);
+        let shows = |instant: Timestamp| {
+            let clock = zone.to_datetime(instant);
+            expression.holds(clock.date()) && expression.times().any(|time| time == clock.time())
+        };
+        let mut minute = start - (offset % 60).seconds() + 1.minute();
+        while minute < next {
+            // The clock shows it, yet it does not run: only because it showed it an hour before.
+            let again = !expression.hours.all && zone.to_datetime(minute - 1.hour()) == zone.to_datetime(minute);
+            prop_assert!(!shows(minute) || again, "{expression} missed {minute}");
+            minute += 1.minute();
+        }
+        // The clock shows it, or has just jumped over it.
+        let jumped = zone.to_offset(next) != zone.to_offset(next - 1.second());
+        prop_assert!(shows(next) || jumped, "{expression} made up {next}");
     }
 }
