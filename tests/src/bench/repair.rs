@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::stats::{self, Series};
 use crate::change::{ask, change, follow, window};
-use crate::docker::{docker, service};
+use crate::docker::{self, service};
 use crate::door::Door;
 use crate::fleet::{Fleet, Store};
 use crate::wait::wait_for;
@@ -64,30 +64,19 @@ pub fn run(rounds: u32, seconds: u32) -> anyhow::Result<()> {
 fn kill(store: &Store, name: &str) -> anyhow::Result<Duration> {
     let id = store.id()?;
     let before = service(&id, name)?;
-    let started = start_of(&before.id)?;
     let began = Instant::now();
-    docker(&["kill", "--signal", "KILL", &before.id])?.ok()?;
+    docker::kill(&before.name)?;
     wait_for(
         &format!("{name} runs again"),
         LIMIT,
-        || start_of(&service(&id, name)?.id),
-        |again| *again != started,
+        || service(&id, name),
+        |again| again.started_at != before.started_at,
     )?;
     store.wait_serving(LIMIT)?;
     let took = began.elapsed();
     // The next kill finds a settled shop.
     store.wait_status("running")?;
     Ok(took)
-}
-
-fn start_of(container: &str) -> anyhow::Result<String> {
-    docker(&[
-        "inspect",
-        "--format",
-        "{{.State.Running}} {{.State.StartedAt}}",
-        container,
-    ])?
-    .ok()
 }
 
 /// A release that never becomes ready: from the request until the store runs the one before and says so.

@@ -9,8 +9,8 @@ use shop_tests::shop::{self, Buyer, Outcome};
 use shop_tests::traffic::Traffic;
 use shop_tests::wait::wait_for;
 
-const CONTROL_PLANE: &str = "shopfleet-control-plane";
-const NODE_AGENT: &str = "shopfleet-node";
+pub const CONTROL_PLANE: &str = "shopfleet-control-plane";
+pub const NODE_AGENT: &str = "shopfleet-node";
 /// How often provisioning is hit at a random moment; the moments come from a fixed seed.
 const RANDOM_KILLS: u64 = 9;
 
@@ -22,7 +22,7 @@ fn demo() -> anyhow::Result<(Fleet, Store)> {
 }
 
 /// Services of a store and when they started: shows whether any of them was touched.
-fn services(store: &str) -> anyhow::Result<Vec<(String, String)>> {
+pub fn services(store: &str) -> anyhow::Result<Vec<(String, String)>> {
     let all = docker::of_store(store)?.into_iter();
     let mut found: Vec<_> = all
         .filter(|c| {
@@ -180,7 +180,7 @@ fn control_plane_away_stores_are_repaired_and_the_cli_says_so() -> anyhow::Resul
 }
 
 /// xorshift64*: a seeded sequence without a dependency.
-fn next(state: &mut u64) -> u64 {
+pub fn next(state: &mut u64) -> u64 {
     *state ^= *state >> 12;
     *state ^= *state << 25;
     *state ^= *state >> 27;

@@ -13,3 +13,5 @@ mod lifecycle;
 mod load;
 mod quickstart;
 mod second_node;
+mod update;
+mod update_kills;
