@@ -27,7 +27,7 @@ binaries() { cargo build "${CARGO[@]}" -p control-plane -p shop-agent -p shopctl
 
 compose_accepts() {
     local file status=0 words
-    for file in compose-templates/*/compose.yaml; do
+    for file in compose-templates/*/compose.yaml compose-templates/*/*/compose.yaml; do
         words=$(docker-compose -f "$file" config --quiet 2>&1) || { printf '%s: %s\n' "$file" "$words"; status=1; }
     done
     return "$status"
