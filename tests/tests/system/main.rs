@@ -13,5 +13,6 @@ mod lifecycle;
 mod load;
 mod quickstart;
 mod second_node;
+mod self_upgrade;
 mod update;
 mod update_kills;

@@ -1,0 +1,185 @@
+//! Our own parts are replaced, to another build and back, with forty stores serving: no store is restarted, no request fails.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Context;
+use shop_tests::change::site;
+use shop_tests::docker;
+use shop_tests::fleet::{Fleet, PATIENCE, Store};
+use shop_tests::load::{Load, Rates};
+use shop_tests::process;
+use shop_tests::repository::root;
+use shop_tests::wait::{wait_every, wait_for};
+
+const STORES: usize = 40;
+const UPGRADE: Duration = Duration::from_secs(600);
+const BINARIES: [&str; 3] = ["control-plane", "shop-agent", "shopctl"];
+const SMALL: &str = "store-agent";
+
+/// Container of a service and when it started, of all stores.
+type Services = BTreeMap<String, String>;
+
+#[test]
+fn forty_stores_serve_while_everything_of_ours_is_replaced_and_put_back() -> anyhow::Result<()> {
+    let fleet = Fleet::installed()?;
+    let stores: Vec<Store> = (0..STORES)
+        .map(|n| fleet.create(&format!("fleet-{n}"), &["--profile", "search=none"]))
+        .collect::<anyhow::Result<_>>()?;
+    for store in &stores {
+        store.wait_status("running")?;
+        store.wait_serving(PATIENCE)?;
+    }
+    let ids: Vec<String> = stores
+        .iter()
+        .map(Store::id)
+        .collect::<anyhow::Result<_>>()?;
+    let before = services(&ids)?;
+    assert_eq!(
+        before.len(),
+        STORES * 4,
+        "web, php-fpm, db and cache of each"
+    );
+    let built = built()?;
+    let other = tempfile::tempdir()?;
+    alter(&built, other.path())?;
+    let loads: Vec<Load> = stores
+        .iter()
+        .map(|store| {
+            let rates = Rates {
+                pages: 1,
+                buyers: 0,
+            };
+            Load::start(&site(store)?, rates)
+        })
+        .collect::<anyhow::Result<_>>()?;
+    for bins in [other.path(), &built] {
+        upgrade(bins)?;
+        settled(&fleet, &ids)?;
+    }
+    let mut requests = 0;
+    for (store, load) in stores.iter().zip(loads) {
+        let books = load.finish()?.books();
+        requests += books.requests;
+        assert_eq!(books.failures, [], "{}", store.name);
+    }
+    println!("{requests} requests at {STORES} stores");
+    assert_eq!(services(&ids)?, before, "services were touched");
+    for store in &stores {
+        fleet
+            .ctl(&["store", "delete", &store.name, "--yes", "--now"])?
+            .ok()?;
+    }
+    wait_every(
+        Duration::from_millis(500),
+        "all forty are gone",
+        PATIENCE * 3,
+        || {
+            Ok(fleet
+                .stores()?
+                .iter()
+                .filter(|s| s.name.starts_with("fleet-"))
+                .count())
+        },
+        |left| *left == 0,
+    )
+    .map(drop)
+}
+
+/// Where the installed binaries were built, the small one among them.
+fn built() -> anyhow::Result<std::path::PathBuf> {
+    let target = root().join("target/x86_64-unknown-linux-gnu");
+    let directory = target.join("quick");
+    let small = directory.join(SMALL);
+    fs::copy(target.join("agent/shop-agent"), &small).context("the store agent is not built")?;
+    Ok(directory)
+}
+
+/// The same programs as other files: what comes after the end of an executable is not looked at.
+fn alter(from: &Path, to: &Path) -> anyhow::Result<()> {
+    for name in BINARIES.into_iter().chain([SMALL]) {
+        let copy = to.join(name);
+        fs::copy(from.join(name), &copy).with_context(|| name.to_owned())?;
+        fs::OpenOptions::new()
+            .append(true)
+            .open(copy)?
+            .write_all(b"another build")?;
+    }
+    Ok(())
+}
+
+fn upgrade(bins: &Path) -> anyhow::Result<()> {
+    let program = root().join("deploy/quickstart");
+    let bins = bins.to_string_lossy();
+    let said = process::run(
+        &program.to_string_lossy(),
+        &["--yes", "--no-store", "--bins", &bins],
+        UPGRADE,
+    )?
+    .ok()?;
+    anyhow::ensure!(
+        !said.contains("same  container shopfleet-node"),
+        "nothing was upgraded: {said}"
+    );
+    Ok(())
+}
+
+/// Every shop agent runs from the image that is there now, and every store says that it runs.
+fn settled(fleet: &Fleet, ids: &[String]) -> anyhow::Result<()> {
+    let image = docker::docker(&[
+        "image",
+        "inspect",
+        "--format",
+        "{{.Id}}",
+        "shopfleet/shop-agent:1",
+    ])?
+    .ok()?;
+    let look = || {
+        let mut old = 0;
+        for id in ids {
+            let agents = docker::docker(&[
+                "ps",
+                "--quiet",
+                "--filter",
+                &format!("name=-{id}-agent$"),
+                "--filter",
+                &format!("ancestor={}", image.trim()),
+            ])?
+            .ok()?;
+            old += usize::from(agents.trim().is_empty());
+        }
+        Ok(old)
+    };
+    wait_every(
+        Duration::from_secs(1),
+        "every shop agent is of this build",
+        UPGRADE,
+        look,
+        |old| *old == 0,
+    )?;
+    wait_for(
+        "all stores run",
+        PATIENCE,
+        || {
+            let stores = fleet.stores()?;
+            Ok(stores
+                .iter()
+                .filter(|s| ids.contains(&s.id) && s.status != "running")
+                .count())
+        },
+        |others| *others == 0,
+    )
+    .map(drop)
+}
+
+fn services(ids: &[String]) -> anyhow::Result<Services> {
+    let mut all = Services::new();
+    for id in ids {
+        let found = crate::kills::services(id)?;
+        all.extend(found);
+    }
+    Ok(all)
+}
