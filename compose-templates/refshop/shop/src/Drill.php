@@ -7,10 +7,12 @@ namespace Shop;
 
 final class Drill
 {
-    private const KNOWN = ['none', 'errors', 'slow', 'crash', 'never-ready'];
+    private const KNOWN = ['none', 'errors', 'slow', 'sick', 'crash', 'never-ready'];
     // One page in five fails.
     private const ERRORS_ONE_IN = 5;
     private const SLOW_MICROSECONDS = 1_500_000;
+    // After any switch of traffic has been made, and well inside the minute that is watched after it.
+    private const SICK_AFTER_SECONDS = 12;
 
     public static function named(string $name): string
     {
@@ -18,6 +20,14 @@ final class Drill
             throw new Misconfigured("SHOP_DRILL is '$name', but only " . implode(', ', self::KNOWN) . ' are known');
         }
         return $name;
+    }
+
+    /** The deep check fails, while every page works. The entrypoint says when php-fpm started. */
+    public static function health(string $name, int $now): void
+    {
+        if ($name === 'sick' && $now - (int) getenv('SHOP_STARTED') >= self::SICK_AFTER_SECONDS) {
+            throw new \RuntimeException('drill: this check fails on purpose');
+        }
     }
 
     /** Before anything is done for a buyer's page: the health check and the order desk are spared, as in a bad release that looks well. */

@@ -17,6 +17,7 @@ final class Health
             'app' => $this->time(function (): void {
                 Config::secret('app_key');
                 Config::secret('admin_password');
+                Drill::health($this->services->config->drill, time());
             }),
             'db' => $this->time(function (): void {
                 Migrations::check($this->services->db());
