@@ -261,6 +261,7 @@ impl Store {
         let mut held = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
         let plans = record
             .known()
+            .into_iter()
             .map(|accepted| {
                 held.iter()
                     .find(|rendered| rendered.is(accepted))

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, net::Ipv4Addr, time::Duration};
 
 use serde::Serialize;
 use shop_plan::{
-    ContainerPlan, NetworkName, StorePlan, address,
+    ArgumentProblem, ContainerPlan, NetworkName, StorePlan, address,
     names::{self, label},
 };
 use shop_proto::{Digest, NodeId, ReplicaKey, ServiceName, Slot, StoreId};
@@ -54,6 +54,9 @@ pub enum RenderError {
     /// The network has no address range yet.
     #[error("network {} is not there yet", .0.as_str())]
     NoSubnet(NetworkName),
+    /// A task was asked to run with arguments that it does not take.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    Arguments(Vec<ArgumentProblem>),
 }
 
 impl Place<'_> {
@@ -87,6 +90,7 @@ impl Place<'_> {
             (label::REPLICA, key.replica.to_string()),
             (label::REVISION, plan.revision.to_string()),
             (label::SPEC_HASH, service.spec_hash.to_string()),
+            (label::SHAPE, plan.shape_hash(service).to_string()),
         ];
         let mut spec = self.of_plan(&service.container, &key.service, attachments, labels);
         spec.name = names::replica(self.node, self.store(), key);
@@ -104,10 +108,14 @@ impl Place<'_> {
         plan: &StorePlan,
         name: &ServiceName,
         run: &str,
+        arguments: &[String],
     ) -> Result<ContainerSpec, RenderError> {
         let missing = || RenderError::NotInPlan(format!("task {name}"));
         let task = plan.task(name).ok_or_else(missing)?;
         let part = address::task(plan, name).ok_or_else(missing)?;
+        let command = task
+            .command_line(arguments)
+            .map_err(RenderError::Arguments)?;
         let attachments = task
             .container
             .networks_in(Slot::Fixed)
@@ -124,6 +132,9 @@ impl Place<'_> {
         let mut spec = self.of_plan(&task.container, &task.source, attachments, labels);
         spec.name = names::task(self.node, self.store(), name, run);
         spec.hostname = name.to_string();
+        if !command.is_empty() {
+            spec.command = Some(command);
+        }
         Ok(spec)
     }
 

@@ -92,6 +92,16 @@ pub async fn start(
     Ok(node.engine.start(spec, urgency).await?)
 }
 
+/// Gives a container its spec's limits while it runs.
+///
+/// # Errors
+/// See [`ReplicaError`].
+pub async fn limit(node: &Node, store: &Store, spec: &ContainerSpec) -> Result<(), ReplicaError> {
+    let gate = store.gate(&spec.name);
+    let _turn = gate.acquire().await.map_err(|_| ReplicaError::Closed)?;
+    Ok(node.engine.limit(&spec.name, spec.limits()).await?)
+}
+
 /// Removes a container; a running one only with `force`.
 ///
 /// # Errors

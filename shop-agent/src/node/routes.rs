@@ -59,6 +59,7 @@ fn answer(node: &Node, record: &StoreRecord) -> Answer {
     let (slot, replicas) = match record.serving_now() {
         Serve::Nothing => return Answer::Nothing,
         Serve::Maintenance => return Answer::Maintenance,
+        Serve::Paused => return Answer::Paused,
         Serve::Slot { slot, replicas } => (*slot, replicas),
     };
     let serving = record.serving.as_ref().unwrap_or(&record.newest);

@@ -5,6 +5,7 @@
 
 mod introduce;
 mod limits;
+mod own;
 mod replies;
 mod service;
 mod tasks;

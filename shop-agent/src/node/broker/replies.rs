@@ -3,7 +3,10 @@
 use shop_plan::names::label;
 use shop_proto::{
     ReplicaKey,
-    wire::broker::v1::{Container, KnownPlan, ListResponse, NetworkAddress},
+    wire::{
+        broker::v1::{Container, KnownPlan, ListResponse, NetworkAddress},
+        common::v1::ReplicaKey as WireKey,
+    },
 };
 use tonic::{Code, Status};
 
@@ -29,6 +32,13 @@ pub(super) fn unknown_plan() -> Status {
 /// A request that is wrong in itself.
 pub(super) fn invalid(message: impl Into<String>) -> Status {
     coded(Code::InvalidArgument, "invalid", message)
+}
+
+/// The replica that a request names.
+pub(super) fn key(key: Option<WireKey>) -> Result<ReplicaKey, Status> {
+    key.ok_or_else(|| invalid("key is required"))?
+        .try_into()
+        .map_err(|error| invalid(format!("{error}")))
 }
 
 /// The store is not (or no longer) here.
@@ -123,10 +133,13 @@ pub(super) fn listing(
             slot.to_string(),
             replicas.iter().copied().map(u32::from).collect(),
         ),
-        Serve::Nothing | Serve::Maintenance => (String::new(), Vec::new()),
+        Serve::Nothing | Serve::Maintenance | Serve::Paused => (String::new(), Vec::new()),
     };
     ListResponse {
-        containers: containers.into_iter().filter_map(container).collect(),
+        containers: containers
+            .into_iter()
+            .filter_map(|observed| container(node, plans, observed))
+            .collect(),
         plans: plans
             .iter()
             .map(|rendered| KnownPlan {
@@ -138,6 +151,11 @@ pub(super) fn listing(
         serving_slot,
         serving_replicas,
         maintenance: record.serve == Serve::Maintenance,
+        paused: record.serve == Serve::Paused,
+        serving_plan_digest: record
+            .serving_digest()
+            .map(|digest| digest.to_string())
+            .unwrap_or_default(),
         networks: networks(node, record),
         ..ListResponse::default()
     }
@@ -155,7 +173,7 @@ pub(super) fn networks(node: &Node, record: &StoreRecord) -> Vec<NetworkAddress>
         .collect()
 }
 
-fn container(observed: Observed) -> Option<Container> {
+fn container(node: &Node, plans: &[Rendered], observed: Observed) -> Option<Container> {
     if observed.label(label::KIND) != Some("service") {
         return None;
     }
@@ -164,6 +182,9 @@ fn container(observed: Observed) -> Option<Container> {
         key: Some((&key).into()),
         spec_hash: observed.label(label::SPEC_HASH)?.to_owned(),
         revision: observed.label(label::REVISION)?.parse().ok()?,
+        shape_hash: observed.label(label::SHAPE).unwrap_or_default().to_owned(),
+        memory_bytes: observed.limits.memory_bytes,
+        cpu_millis: asked_for(node, plans, &key, observed.limits.cpu_millis),
         ..Container::default()
     };
     container.state = match observed.state {
@@ -189,6 +210,16 @@ fn container(observed: Observed) -> Option<Container> {
     }
     .to_owned();
     Some(container)
+}
+
+/// A host gives no more cores than it has: what the plan asks for is said to be there when all it can give is.
+fn asked_for(node: &Node, plans: &[Rendered], key: &ReplicaKey, given: u32) -> u32 {
+    plans
+        .iter()
+        .filter_map(|rendered| rendered.plan.service(&key.service))
+        .map(|service| service.container.cpu_millis)
+        .find(|asked| node.engine.cpu_millis(*asked) == given)
+        .unwrap_or(given)
 }
 
 fn key_of(observed: &Observed) -> Option<ReplicaKey> {

@@ -13,7 +13,7 @@ use shop_proto::{
             StartTaskResponse, StatsRequest, StatsResponse, StopTaskRequest, WatchHint,
             WatchRequest, broker_server::Broker, serve_request::What,
         },
-        common::v1::Ack,
+        common::v1::{Ack, ReplicaKey as WireKey},
     },
 };
 use tokio_stream::wrappers::WatchStream;
@@ -22,7 +22,7 @@ use tonic::{Code, Request, Response, Status};
 use super::{
     introduce,
     limits::{CHANGES, INTRODUCTIONS, Pace, Turns},
-    replies, tasks,
+    own, replies, tasks,
 };
 use crate::{
     node::{
@@ -98,12 +98,13 @@ impl StoreBroker {
 
     fn replica(&self, request: ReplicaRequest) -> Result<(Named, ReplicaKey), Status> {
         let named = self.changing(&request.plan_digest)?;
-        let key: ReplicaKey = request
-            .key
-            .ok_or_else(|| replies::invalid("key is required"))?
-            .try_into()
-            .map_err(|error| replies::invalid(format!("{error}")))?;
-        Ok((named, key))
+        Ok((named, replies::key(request.key)?))
+    }
+
+    /// For the verbs that work on whatever exists of the own store: no plan has to know it.
+    fn key(&self, key: Option<WireKey>) -> Result<ReplicaKey, Status> {
+        paced(&self.changes)?;
+        replies::key(key)
     }
 
     fn spec(&self, named: &Named, key: &ReplicaKey) -> Result<ContainerSpec, Status> {
@@ -158,12 +159,20 @@ impl Broker for StoreBroker {
         Ok(Response::new(Box::pin(hints)))
     }
 
-    async fn stop_task(&self, _request: Request<StopTaskRequest>) -> Result<Response<Ack>, Status> {
-        Err(Status::unimplemented("stop_task"))
+    async fn stop_task(&self, request: Request<StopTaskRequest>) -> Result<Response<Ack>, Status> {
+        paced(&self.changes)?;
+        let StopTaskRequest { task, run_id } = request.into_inner();
+        tasks::stop(&self.node, &self.store, &task, &run_id).await?;
+        Ok(Response::new(Ack {}))
     }
 
-    async fn update(&self, _request: Request<ReplicaRequest>) -> Result<Response<Ack>, Status> {
-        Err(Status::unimplemented("update"))
+    async fn update(&self, request: Request<ReplicaRequest>) -> Result<Response<Ack>, Status> {
+        let (named, key) = self.replica(request.into_inner())?;
+        let spec = self.spec(&named, &key)?;
+        replicas::limit(&self.node, &self.store, &spec)
+            .await
+            .map_err(|error| replies::of_replica(&error))?;
+        Ok(Response::new(Ack {}))
     }
 
     async fn stats(
@@ -180,7 +189,8 @@ impl Broker for StoreBroker {
             .plans(&record)
             .map_err(|error| replies::of_plan(&error))?;
         let _turn = self.questions.next().await;
-        let scope = Scope::Store(&self.node.id, &self.store.id);
+        // Tasks that have ended are kept for a while: nobody looks at them here.
+        let scope = Scope::Kind(&self.node.id, &self.store.id, "service");
         let containers = self
             .node
             .engine
@@ -212,13 +222,12 @@ impl Broker for StoreBroker {
     }
 
     async fn stop(&self, request: Request<ReplicaRequest>) -> Result<Response<Ack>, Status> {
-        let (named, key) = self.replica(request.into_inner())?;
-        let spec = self.spec(&named, &key)?;
-        self.node
-            .engine
-            .stop(&spec.name, spec.stop_grace)
-            .await
-            .map_err(|error| replies::of_engine(&error))?;
+        own::stop(
+            &self.node,
+            &self.store,
+            &self.key(request.into_inner().key)?,
+        )
+        .await?;
         Ok(Response::new(Ack {}))
     }
 
@@ -228,29 +237,34 @@ impl Broker for StoreBroker {
             key,
             signal,
         } = request.into_inner();
-        let (named, key) = self.replica(ReplicaRequest { plan_digest, key })?;
-        let spec = self.spec(&named, &key)?;
-        let service = named.rendered.plan.service(&key.service);
-        let signal = match (signal.as_str(), service) {
-            ("drain", Some(service)) => service.container.stop_signal.as_str(),
-            ("reload", Some(service)) => reload_signal(service)
-                .ok_or_else(|| replies::invalid("this service cannot reload"))?,
-            _ => return Err(replies::invalid("signal is reload or drain")),
-        };
-        self.node
-            .engine
-            .signal(&spec.name, signal)
-            .await
-            .map_err(|error| replies::of_engine(&error))?;
+        match signal.as_str() {
+            "drain" => own::drain(&self.node, &self.store, &self.key(key)?).await?,
+            "kill" => own::kill(&self.node, &self.store, &self.key(key)?).await?,
+            "reload" => {
+                let (named, key) = self.replica(ReplicaRequest { plan_digest, key })?;
+                let spec = self.spec(&named, &key)?;
+                let service = named.rendered.plan.service(&key.service);
+                let signal = service
+                    .and_then(reload_signal)
+                    .ok_or_else(|| replies::invalid("this service cannot reload"))?;
+                self.node
+                    .engine
+                    .signal(&spec.name, signal)
+                    .await
+                    .map_err(|error| replies::of_engine(&error))?;
+            }
+            _ => return Err(replies::invalid("signal is reload, drain or kill")),
+        }
         Ok(Response::new(Ack {}))
     }
 
     async fn remove(&self, request: Request<ReplicaRequest>) -> Result<Response<Ack>, Status> {
-        let (named, key) = self.replica(request.into_inner())?;
-        let spec = self.spec(&named, &key)?;
-        replicas::remove(&self.node, &self.store, &spec.name, false)
-            .await
-            .map_err(|error| replies::of_replica(&error))?;
+        own::remove(
+            &self.node,
+            &self.store,
+            &self.key(request.into_inner().key)?,
+        )
+        .await?;
         Ok(Response::new(Ack {}))
     }
 
@@ -259,20 +273,14 @@ impl Broker for StoreBroker {
         let named = self.changing(&plan_digest)?;
         let serve = match what.ok_or_else(|| replies::invalid("what is required"))? {
             What::Maintenance(Ack {}) => Serve::Maintenance,
-            // Until the record knows a page of its own for it: nobody serves.
-            What::None(Ack {}) | What::Paused(Ack {}) => Serve::Nothing,
+            What::Paused(Ack {}) => Serve::Paused,
+            What::None(Ack {}) => Serve::Nothing,
             What::Slot(slot) => serve_slot(&named, &slot.slot, &slot.replicas)?,
         };
         let digest = named.rendered.digest;
         let id = self.store.id.clone();
         blocking(&self.node.state, move |state| {
-            state.change(&id, |record| {
-                // Who serves the newest plan needs the older one no more.
-                if matches!(serve, Serve::Slot { .. }) && record.newest.plan_digest == digest {
-                    record.serving = None;
-                }
-                record.serve = serve;
-            })
+            state.change(&id, |record| record.send_to(digest, serve))
         })
         .await
         .map_err(|error| replies::of_replica(&error.into()))?
@@ -301,23 +309,25 @@ impl Broker for StoreBroker {
             task,
             run_id,
             tail,
+            from_start,
+            after_bytes,
         } = request.into_inner();
         let name = match key {
             Some(key) => {
-                let key: ReplicaKey = key
-                    .try_into()
-                    .map_err(|error| replies::invalid(format!("{error}")))?;
+                let key = replies::key(Some(key))?;
                 shop_plan::names::replica(&self.node.id, &self.store.id, &key)
             }
             None => tasks::container(&self.node, &self.store, &task, &run_id)?,
         };
         let _turn = self.questions.next().await;
-        let text = self
-            .node
-            .engine
-            .logs(&name, tail.clamp(1, LOG_LINES), LOG_BYTES)
-            .await
-            .map_err(|error| replies::of_engine(&error))?;
+        let engine = &self.node.engine;
+        let text = if from_start {
+            engine.logs_after(&name, after_bytes, LOG_BYTES).await
+        } else {
+            let lines = tail.clamp(1, LOG_LINES);
+            engine.logs(&name, lines, LOG_BYTES).await
+        };
+        let text = text.map_err(|error| replies::of_engine(&error))?;
         Ok(Response::new(LogsResponse { text }))
     }
 }

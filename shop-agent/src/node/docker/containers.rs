@@ -4,7 +4,10 @@ use std::{collections::HashMap, time::Duration};
 
 use bollard::{
     container::LogOutput,
-    models::{ContainerInspectResponse, ContainerStateStatusEnum, NetworkConnectRequest},
+    models::{
+        ContainerInspectResponse, ContainerStateStatusEnum, ContainerUpdateBody,
+        NetworkConnectRequest,
+    },
     query_parameters::{
         CreateContainerOptionsBuilder, InspectContainerOptions, KillContainerOptionsBuilder,
         ListContainersOptionsBuilder, LogsOptionsBuilder, RemoveContainerOptionsBuilder,
@@ -17,7 +20,7 @@ use shop_plan::names::label;
 use super::{
     body,
     engine::{CHANGE, Engine, EngineError, READ, STOP_MARGIN, within},
-    spec::{ContainerSpec, ContainerState, Observed, Scope},
+    spec::{ContainerSpec, ContainerState, Limits, Observed, Scope},
     starts::Urgency,
 };
 
@@ -155,6 +158,23 @@ impl Engine {
         }
     }
 
+    /// Gives it other limits while it runs.
+    ///
+    /// # Errors
+    /// When it is absent (status 404), or the kernel does not take them: a memory limit below what is in use.
+    pub async fn limit(&self, name: &str, limits: Limits) -> Result<(), EngineError> {
+        let memory = i64::try_from(limits.memory_bytes).unwrap_or(i64::MAX);
+        let body = ContainerUpdateBody {
+            memory: Some(memory),
+            memory_swap: Some(memory),
+            nano_cpus: Some(i64::from(self.cpu_millis(limits.cpu_millis)) * 1_000_000),
+            pids_limit: Some(i64::from(limits.pids)),
+            ..Default::default()
+        };
+        let call = self.docker.update_container(name, body);
+        within("limit a container", READ, call).await.map(|_| ())
+    }
+
     /// Removes it; `force` kills it first. Its volumes stay.
     ///
     /// # Errors
@@ -242,6 +262,39 @@ impl Engine {
             Ok(text)
         };
         within(operation, CHANGE, read).await
+    }
+
+    /// What it wrote from its start, without the first `after` bytes; at most `limit` bytes. What rotation took is not there.
+    ///
+    /// # Errors
+    /// Status 404 when it is absent.
+    pub async fn logs_after(
+        &self,
+        name: &str,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<u8>, EngineError> {
+        let options = LogsOptionsBuilder::default()
+            .stdout(true)
+            .stderr(true)
+            .build();
+        let mut stream = self.docker.logs(name, Some(options));
+        let read = async {
+            let (mut text, mut skip) = (Vec::new(), usize::try_from(after).unwrap_or(usize::MAX));
+            while let Some(chunk) = stream.next().await {
+                let chunk: LogOutput = chunk?;
+                let bytes = chunk.into_bytes();
+                let known = skip.min(bytes.len());
+                skip -= known;
+                text.extend_from_slice(&bytes[known..]);
+                if text.len() >= limit {
+                    text.truncate(limit);
+                    break;
+                }
+            }
+            Ok(text)
+        };
+        within("read logs", CHANGE, read).await
     }
 
     /// Waits until it has ended, or is no more.
@@ -344,6 +397,11 @@ pub(super) fn filters(scope: Scope<'_>) -> HashMap<String, Vec<String>> {
             format!("{}={node}", label::NODE),
             format!("{}={store}", label::STORE),
         ],
+        Scope::Kind(node, store, kind) => vec![
+            format!("{}={node}", label::NODE),
+            format!("{}={store}", label::STORE),
+            format!("{}={kind}", label::KIND),
+        ],
     };
     HashMap::from([("label".to_owned(), labels)])
 }
@@ -355,20 +413,32 @@ fn in_scope(observed: &Observed, scope: Scope<'_>) -> bool {
             observed.label(label::NODE) == Some(node.as_str())
                 && observed.label(label::STORE) == Some(store.as_str())
         }
+        Scope::Kind(node, store, kind) => {
+            in_scope(observed, Scope::Store(node, store))
+                && observed.label(label::KIND) == Some(kind)
+        }
     }
 }
 
 fn observed(found: ContainerInspectResponse) -> Observed {
     let name = found.name.unwrap_or_default();
+    let config = found.config.unwrap_or_default();
+    let host = found.host_config.unwrap_or_default();
+    let number = |value: Option<i64>| u64::try_from(value.unwrap_or(0)).unwrap_or(0);
     Observed {
         id: found.id.unwrap_or_default(),
         name: name.strip_prefix('/').unwrap_or(&name).to_owned(),
-        labels: found
-            .config
-            .and_then(|config| config.labels)
-            .unwrap_or_default()
-            .into_iter()
-            .collect(),
+        labels: config.labels.unwrap_or_default().into_iter().collect(),
+        limits: Limits {
+            memory_bytes: number(host.memory),
+            cpu_millis: u32::try_from(number(host.nano_cpus) / 1_000_000).unwrap_or(u32::MAX),
+            pids: u32::try_from(number(host.pids_limit)).unwrap_or(u32::MAX),
+        },
+        stop_signal: config.stop_signal.unwrap_or_default(),
+        stop_grace: config
+            .stop_timeout
+            .and_then(|seconds| u64::try_from(seconds).ok())
+            .map(Duration::from_secs),
         state: found.state.map_or(ContainerState::Dead, state),
         networks: found
             .network_settings

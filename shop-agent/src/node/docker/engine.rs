@@ -134,6 +134,12 @@ impl Engine {
         &self.version
     }
 
+    /// What of a CPU limit this host can give: the engine refuses more than there is.
+    #[must_use]
+    pub fn cpu_millis(&self, wanted: u32) -> u32 {
+        wanted.min(self.cores * 1000)
+    }
+
     /// Whether it answers.
     ///
     /// # Errors

@@ -8,6 +8,7 @@ mod containers;
 mod engine;
 mod events;
 mod http;
+mod images;
 mod networks;
 mod spec;
 mod starts;

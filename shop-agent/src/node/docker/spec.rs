@@ -113,6 +113,8 @@ pub enum Scope<'a> {
     Node(&'a NodeId),
     /// Everything of a store on a node.
     Store(&'a NodeId, &'a StoreId),
+    /// One kind of a store's containers, as their label says it.
+    Kind(&'a NodeId, &'a StoreId, &'static str),
 }
 
 /// A container as the engine has it.
@@ -128,6 +130,23 @@ pub struct Observed {
     pub state: ContainerState,
     /// Networks it is connected to.
     pub networks: Vec<String>,
+    /// The limits it has now, whatever it was made with.
+    pub limits: Limits,
+    /// Engine's name of the signal that asks it to stop; empty for the engine's own.
+    pub stop_signal: String,
+    /// How long it was made to be given before it is killed.
+    pub stop_grace: Option<Duration>,
+}
+
+/// What a container may use.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes; swap is the same.
+    pub memory_bytes: u64,
+    /// Thousandths of a core.
+    pub cpu_millis: u32,
+    /// Processes and threads.
+    pub pids: u32,
 }
 
 /// What a container does.
@@ -174,13 +193,32 @@ impl ContainerSpec {
         self.labels.get(key).map(String::as_str)
     }
 
-    /// Whether what is there was made from this: every label but the intent's nonce is the same.
+    /// Whether what is there was made from this: every label is the same, but for the intent's nonce. A container that says its shape may be
+    /// of another revision: what is not in the shape is changed while it runs.
     #[must_use]
     pub fn made(&self, observed: &Observed) -> bool {
+        let shaped = observed.label(label::SHAPE).is_some();
+        let counts = |key: &str| match key {
+            label::INTENT => false,
+            label::SHAPE => shaped,
+            label::REVISION => !shaped,
+            label::SPEC_HASH => !shaped || self.label(label::SHAPE).is_none(),
+            _ => true,
+        };
         self.labels
             .iter()
-            .filter(|(key, _)| key.as_str() != label::INTENT)
+            .filter(|(key, _)| counts(key))
             .all(|(key, value)| observed.labels.get(key) == Some(value))
+    }
+
+    /// What it may use.
+    #[must_use]
+    pub const fn limits(&self) -> Limits {
+        Limits {
+            memory_bytes: self.memory_bytes,
+            cpu_millis: self.cpu_millis,
+            pids: self.pids,
+        }
     }
 
     /// The networks that are still missing on what is there.

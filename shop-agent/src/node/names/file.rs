@@ -25,6 +25,8 @@ pub enum Answer {
     Addresses(Vec<Ipv4Addr>),
     /// The maintenance page.
     Maintenance,
+    /// The page that says that the shop is paused.
+    Paused,
     /// Nobody now: the page says so.
     Nothing,
 }

@@ -17,6 +17,8 @@ const CONNECTIONS: usize = 256;
 const HEADERS: Duration = Duration::from_secs(10);
 /// When buyers may try again.
 const RETRY_AFTER: &str = "10";
+/// A pause lasts until somebody ends it.
+const RETRY_A_PAUSED_SHOP_AFTER: &str = "600";
 /// After the socket failed, which only a lack of resources does.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -73,18 +75,15 @@ fn answer(request: &Request<Incoming>, table: &Table) -> Result<Response<Full<By
         .get(header::HOST)
         .and_then(|value| value.to_str().ok())
         .map(|host| host.split(':').next().unwrap_or(host).to_ascii_lowercase());
-    let maintenance = host
-        .and_then(|host| table.answer(&host))
-        .is_some_and(|answer| answer == Answer::Maintenance);
-    let text = if maintenance {
-        include_str!("maintenance.html")
-    } else {
-        include_str!("unavailable.html")
+    let (text, retry_after) = match host.and_then(|host| table.answer(&host)) {
+        Some(Answer::Maintenance) => (include_str!("maintenance.html"), RETRY_AFTER),
+        Some(Answer::Paused) => (include_str!("paused.html"), RETRY_A_PAUSED_SHOP_AFTER),
+        _ => (include_str!("unavailable.html"), RETRY_AFTER),
     };
     let mut response = Response::new(Full::new(Bytes::from_static(text.as_bytes())));
     *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
     let headers = response.headers_mut();
-    headers.insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER));
+    headers.insert(header::RETRY_AFTER, HeaderValue::from_static(retry_after));
     headers.insert(
         header::CONTENT_TYPE,
         HeaderValue::from_static("text/html; charset=utf-8"),

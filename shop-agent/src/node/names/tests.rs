@@ -14,7 +14,7 @@ use super::{
     file::Table,
     page::Page,
 };
-use crate::node::state::files::replace;
+use crate::durable::replace;
 
 const PAGE: std::net::Ipv4Addr = std::net::Ipv4Addr::new(10, 200, 0, 2);
 
@@ -23,12 +23,7 @@ fn write(directory: &std::path::Path, hosts: &[(&str, Answer)]) {
         .iter()
         .map(|(host, answer)| ((*host).to_owned(), answer.clone()))
         .collect();
-    replace(
-        &directory.join(FILE),
-        &NamesFile::new(hosts).encode(),
-        0o644,
-    )
-    .unwrap();
+    replace(&directory.join(FILE), &NamesFile::new(hosts).encode()).unwrap();
 }
 
 fn question(name: &str, qtype: TYPE) -> Vec<u8> {
@@ -110,7 +105,7 @@ async fn answers_follow_the_file_and_are_never_cached() {
     );
 
     // A damaged file leaves what was known.
-    replace(&directory.path().join(FILE), b"{", 0o644).unwrap();
+    replace(&directory.path().join(FILE), b"{").unwrap();
     assert_eq!(
         ask(server, "demo.localhost.names.shopfleet").await.0,
         RCODE::NoError
@@ -150,16 +145,23 @@ fn other_types_have_no_answer_and_noise_no_reply() {
 #[tokio::test]
 async fn the_page_says_when_to_come_back() {
     let directory = tempfile::tempdir().unwrap();
-    write(directory.path(), &[("demo.localhost", Answer::Maintenance)]);
+    write(
+        directory.path(),
+        &[
+            ("demo.localhost", Answer::Maintenance),
+            ("shut.localhost", Answer::Paused),
+        ],
+    );
     let table = Table::new(directory.path().join(FILE));
     let page = Page::bind("127.0.0.1:0".parse().unwrap(), table)
         .await
         .unwrap();
     let server = page.address().unwrap();
     let serve = tokio::spawn(page.serve());
-    for (host, expected) in [
-        ("demo.localhost:8080", "Back in a moment"),
-        ("x.localhost", "Not available"),
+    for (host, expected, after) in [
+        ("demo.localhost:8080", "Back in a moment", "10"),
+        ("shut.localhost", "Closed for now", "600"),
+        ("x.localhost", "Not available", "10"),
     ] {
         let mut stream = TcpStream::connect(server).await.unwrap();
         let request =
@@ -168,7 +170,8 @@ async fn the_page_says_when_to_come_back() {
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.unwrap();
         assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
-        assert!(answer.contains("retry-after: 10"), "{answer}");
+        let after = format!("retry-after: {after}\r\n");
+        assert!(answer.contains(&after), "{answer}");
         assert!(answer.contains(expected), "{answer}");
     }
     serve.abort();

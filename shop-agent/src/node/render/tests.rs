@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use serde_json::Value;
-use shop_plan::Catalogue;
+use shop_plan::{Catalogue, ParameterKind};
 use shop_proto::{Generation, Isolation, Revision, RunState, SPEC_FORMAT, Spec};
 
 use super::*;
 use crate::node::{
     context::plan_of,
-    docker::body_for_tests,
+    docker::{ContainerState, Observed, body_for_tests},
     state::{Accepted, Serve},
 };
 
@@ -86,6 +86,8 @@ fn example(template: &str, digest: Digest, profiles: BTreeMap<String, String>) -
             spec,
         },
         serving: None,
+        previous: None,
+        passed: Vec::new(),
         subnets: NetworkName::ALL.into_iter().zip((1..).map(index)).collect(),
         serve: Serve::Nothing,
         agent: None,
@@ -134,11 +136,20 @@ impl Example {
                         .ok()
                 })
         });
-        let tasks = self
-            .plan
-            .tasks
-            .iter()
-            .map(|task| place.task(&self.plan, &task.name, "run-1").unwrap());
+        let tasks = self.plan.tasks.iter().map(|task| {
+            let arguments: Vec<String> = task
+                .arguments
+                .iter()
+                .take_while(|it| it.default.is_none())
+                .map(|it| match it.kind {
+                    ParameterKind::Int { min, .. } => min.to_string(),
+                    _ => "any".to_owned(),
+                })
+                .collect();
+            place
+                .task(&self.plan, &task.name, "run-1", &arguments)
+                .unwrap()
+        });
         let agent = place.agent(&[&self.plan], "sha256:image").unwrap();
         replicas.chain(tasks).chain([agent]).collect()
     }
@@ -159,7 +170,9 @@ fn a_database_s_container_reads_as_agreed() {
     let mut rendered = body(&spec);
     // The template's own business.
     let labels = rendered["Labels"].as_object_mut().unwrap();
-    assert!(labels.remove(label::SPEC_HASH).is_some());
+    for hash in [label::SPEC_HASH, label::SHAPE] {
+        assert!(labels.remove(hash).is_some());
+    }
     let rendered = serde_json::to_string_pretty(&rendered).unwrap();
     if std::env::var_os("UPDATE_GOLDENS").is_some() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/node/render/db.json");
@@ -376,7 +389,12 @@ fn what_the_plan_does_not_name_is_refused() {
         );
     }
     let task = "db".parse().unwrap();
-    assert!(example.place().task(&example.plan, &task, "run-1").is_err());
+    assert!(
+        example
+            .place()
+            .task(&example.plan, &task, "run-1", &[])
+            .is_err()
+    );
 }
 
 #[test]
@@ -394,4 +412,45 @@ fn a_new_image_or_secrets_volume_makes_a_new_agent_and_a_network_does_not() {
         service.container.secrets.clear();
     }
     assert_ne!(before, hash(&example, "sha256:one"));
+}
+
+/// Limits alone make no new container; a restart under the newer plan takes the one there is.
+#[test]
+fn a_container_of_another_revision_is_taken_when_only_its_limits_differ() {
+    let example = examples().remove(0);
+    let key = ReplicaKey::parse("db", "fixed", 0).unwrap();
+    let made = example.place().replica(&example.plan, &key).unwrap();
+    let observed = Observed {
+        id: String::new(),
+        name: made.name.clone(),
+        labels: made.labels.clone(),
+        state: ContainerState::Created,
+        networks: Vec::new(),
+        limits: made.limits(),
+        stop_signal: String::new(),
+        stop_grace: None,
+    };
+    let under = |change: &dyn Fn(&mut shop_plan::ServicePlan)| {
+        let mut plan = example.plan.clone();
+        plan.revision += 1;
+        let db = plan
+            .services
+            .iter_mut()
+            .find(|it| it.name.as_str() == "db")
+            .unwrap();
+        change(db);
+        db.spec_hash = Digest::of(b"another");
+        example.place().replica(&plan, &key).unwrap()
+    };
+    let roomier = under(&|db| db.container.memory_bytes *= 2);
+    assert!(roomier.made(&observed));
+    assert_ne!(roomier.limits(), observed.limits);
+    let other = under(&|db| db.container.image = "shopfleet/mariadb:2".to_owned());
+    assert!(!other.made(&observed));
+
+    // An older release left no shape: then it must be the very same.
+    let mut unshaped = observed.clone();
+    unshaped.labels.remove(label::SHAPE);
+    assert!(made.made(&unshaped));
+    assert!(!roomier.made(&unshaped));
 }

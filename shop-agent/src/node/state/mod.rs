@@ -131,9 +131,10 @@ impl State {
         }
         for name in names(&paths.stores())? {
             let file = paths.stores().join(name);
-            let Some(record) = kept::<StoreRecord>(&file)? else {
+            let Some(mut record) = kept::<StoreRecord>(&file)? else {
                 continue;
             };
+            record.fill_in();
             if inner.tombstones.contains_key(&record.store) {
                 // The tombstone was written, the crash came before the record went: it holds what remains.
                 remove(&file)?;
@@ -217,6 +218,8 @@ impl State {
                     store: order.store,
                     newest: accepted,
                     serving: None,
+                    previous: None,
+                    passed: Vec::new(),
                     subnets: BTreeMap::new(),
                     serve: Serve::Nothing,
                     agent: None,
@@ -239,11 +242,7 @@ impl State {
             }
             Some(held) => {
                 let mut record = StoreRecord::clone(held);
-                // What serves stays known until something else serves.
-                let previous = std::mem::replace(&mut record.newest, accepted);
-                if previous.plan_digest != record.newest.plan_digest && record.serving.is_none() {
-                    record.serving = Some(previous);
-                }
+                record.renew(accepted);
                 record
             }
         };

@@ -42,6 +42,9 @@ pub struct RosterRecord {
     pub signature: Vec<u8>,
 }
 
+/// Plans that are kept though they never served: more orders than this do not come while one update is under way.
+const PASSED: usize = 3;
+
 /// A spec that was accepted at a generation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Accepted {
@@ -66,8 +69,14 @@ pub struct StoreRecord {
     pub uid_base: u32,
     /// What was accepted last.
     pub newest: Accepted,
-    /// What serves, when it is not the newest.
+    /// What was told to serve last; none while nothing ever did.
     pub serving: Option<Accepted>,
+    /// What served before that: the way back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous: Option<Accepted>,
+    /// What was the newest and never served, while its agent may still be at it; the youngest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub passed: Vec<Accepted>,
     /// Address ranges of its networks, also of one that is not made yet.
     pub subnets: BTreeMap<NetworkName, SubnetIndex>,
     /// Where buyers are sent.
@@ -88,6 +97,8 @@ pub enum Serve {
     Nothing,
     /// To the maintenance page.
     Maintenance,
+    /// To the page that says that the shop is paused.
+    Paused,
     /// To these web replicas.
     Slot {
         /// The slot.
@@ -178,9 +189,69 @@ impl From<Cidr> for PoolText {
 }
 
 impl StoreRecord {
-    /// The plans a request may name: the newest, and the one that serves.
-    pub fn known(&self) -> impl Iterator<Item = &Accepted> {
-        std::iter::once(&self.newest).chain(&self.serving)
+    /// The plans a request may name, each once: the newest, the one that serves, the one that served before it, and those passed over.
+    #[must_use]
+    pub fn known(&self) -> Vec<&Accepted> {
+        let mut known = vec![&self.newest];
+        for accepted in self
+            .serving
+            .iter()
+            .chain(&self.previous)
+            .chain(&self.passed)
+        {
+            if known
+                .iter()
+                .all(|it| it.plan_digest != accepted.plan_digest)
+            {
+                known.push(accepted);
+            }
+        }
+        known
+    }
+
+    /// Says what the release before left unsaid: the newest served when no other was named.
+    pub(super) fn fill_in(&mut self) {
+        if self.serving.is_none() && matches!(self.serve, Serve::Slot { .. }) {
+            self.serving = Some(self.newest.clone());
+        }
+    }
+
+    /// The plan that was told to serve last.
+    #[must_use]
+    pub fn serving_digest(&self) -> Option<Digest> {
+        self.serving.as_ref().map(|serving| serving.plan_digest)
+    }
+
+    /// A newer spec takes the place of the newest one.
+    pub fn renew(&mut self, accepted: Accepted) {
+        let before = std::mem::replace(&mut self.newest, accepted);
+        self.passed.insert(0, before);
+        let told = [&self.serving, &self.previous].map(|it| it.as_ref().map(|it| it.plan_digest));
+        let mut seen = vec![Some(self.newest.plan_digest)];
+        self.passed.retain(|it| {
+            let digest = Some(it.plan_digest);
+            let new = !told.contains(&digest) && !seen.contains(&digest);
+            seen.push(digest);
+            new
+        });
+        self.passed.truncate(PASSED);
+    }
+
+    /// Buyers are sent elsewhere, under a plan that is known.
+    pub fn send_to(&mut self, plan: Digest, serve: Serve) {
+        if matches!(serve, Serve::Slot { .. }) {
+            if self.serving_digest() != Some(plan) {
+                let chosen = self.known().into_iter().find(|it| it.plan_digest == plan);
+                let chosen = chosen.cloned();
+                let before = std::mem::replace(&mut self.serving, chosen);
+                self.previous = before.or(self.previous.take());
+            }
+            // Whoever serves the newest is done with what came between.
+            if plan == self.newest.plan_digest {
+                self.passed.clear();
+            }
+        }
+        self.serve = serve;
     }
 
     /// Host names that are routed: verified ones, in the order of the spec.
@@ -193,12 +264,15 @@ impl StoreRecord {
             .map(|host| &host.name)
     }
 
-    /// Where buyers are really sent: nowhere when the store is to be stopped.
+    /// Where buyers are really sent: what the spec says of it holds without its agent's word.
     #[must_use]
     pub fn serving_now(&self) -> &Serve {
-        match self.newest.spec.run_state {
-            RunState::Running => &self.serve,
-            RunState::Stopped | RunState::Paused => &Serve::Nothing,
+        let spec = &self.newest.spec;
+        match (spec.run_state, &self.serve) {
+            (RunState::Stopped, _) => &Serve::Nothing,
+            (RunState::Paused, _) => &Serve::Paused,
+            (RunState::Running, _) if spec.maintenance => &Serve::Maintenance,
+            (RunState::Running, serve) => serve,
         }
     }
 }

@@ -109,7 +109,7 @@ fn the_generation_rule_holds_across_a_restart() {
         Accept::Taken
     );
     let held = state.store(&ONE.parse().unwrap()).unwrap();
-    let generations: Vec<u64> = held.known().map(|it| it.generation.get()).collect();
+    let generations: Vec<u64> = held.known().iter().map(|it| it.generation.get()).collect();
     assert_eq!(generations, [3, 2], "the newest, and what may still serve");
 }
 
@@ -215,4 +215,96 @@ fn half_written_files_do_not_count_and_newer_ones_are_left_alone() {
         Err(FileError::Newer { found: 2, .. })
     ));
     assert_eq!(fs::read_to_string(&file).unwrap(), newer);
+}
+
+fn slot(slot: shop_proto::Slot) -> Serve {
+    Serve::Slot {
+        slot,
+        replicas: vec![0],
+    }
+}
+
+#[test]
+fn the_newest_the_serving_and_the_one_before_stay_known() {
+    use shop_proto::Slot::{A, B};
+    let root = tempfile::tempdir().unwrap();
+    let state = load(root.path());
+    let one: StoreId = ONE.parse().unwrap();
+    let known = || -> Vec<u64> {
+        let held = state.store(&one).unwrap();
+        held.known()
+            .iter()
+            .map(|it| it.spec.revision.number)
+            .collect()
+    };
+    let serve = |to| {
+        let plan = state.store(&one).unwrap().newest.plan_digest;
+        state
+            .change(&one, |record| record.send_to(plan, slot(to)))
+            .unwrap();
+    };
+    accept(&state, order(ONE, 1, spec(1))).unwrap();
+    // Before anything serves, what was asked for before stays known.
+    accept(&state, order(ONE, 2, spec(2))).unwrap();
+    assert_eq!(known(), [2, 1]);
+    serve(A);
+    assert_eq!(known(), [2]);
+    accept(&state, order(ONE, 3, spec(3))).unwrap();
+    assert_eq!(known(), [3, 2]);
+    serve(B);
+    assert_eq!(known(), [3, 2], "the way back");
+    accept(&state, order(ONE, 4, spec(4))).unwrap();
+    accept(&state, order(ONE, 5, spec(5))).unwrap();
+    assert_eq!(known(), [5, 3, 2, 4], "its agent may be at the fourth");
+
+    // The fifth is taken back: the third serves again.
+    let fifth = state.store(&one).unwrap().newest.plan_digest;
+    serve(A);
+    let third = order(ONE, 9, spec(3)).plan_digest;
+    state
+        .change(&one, |record| record.send_to(third, slot(B)))
+        .unwrap();
+    let held = state.store(&one).unwrap();
+    assert_eq!(held.serving_digest(), Some(third));
+    assert_eq!(held.previous.as_ref().unwrap().plan_digest, fifth);
+
+    // The next generation says the third again: one plan, named once.
+    accept(&state, order(ONE, 6, spec(3))).unwrap();
+    assert_eq!(known(), [3, 5]);
+    assert_eq!(
+        *load(root.path()).store(&one).unwrap(),
+        *state.store(&one).unwrap()
+    );
+}
+
+#[test]
+fn what_the_spec_says_holds_without_the_agents_word() {
+    let root = tempfile::tempdir().unwrap();
+    let state = load(root.path());
+    let one: StoreId = ONE.parse().unwrap();
+    accept(&state, order(ONE, 1, spec(1))).unwrap();
+    let plan = state.store(&one).unwrap().newest.plan_digest;
+    state
+        .change(&one, |record| {
+            record.send_to(plan, slot(shop_proto::Slot::A));
+        })
+        .unwrap();
+    let mut generation = 1;
+    let mut now = |change: &dyn Fn(&mut Spec)| {
+        generation += 1;
+        let mut spec = spec(1);
+        change(&mut spec);
+        accept(&state, order(ONE, generation, spec)).unwrap();
+        state.store(&one).unwrap().serving_now().clone()
+    };
+    assert_eq!(now(&|spec| spec.maintenance = true), Serve::Maintenance);
+    assert_eq!(
+        now(&|spec| spec.run_state = RunState::Paused),
+        Serve::Paused
+    );
+    assert_eq!(
+        now(&|spec| spec.run_state = RunState::Stopped),
+        Serve::Nothing
+    );
+    assert_eq!(now(&|_| {}), slot(shop_proto::Slot::A));
 }
