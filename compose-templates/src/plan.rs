@@ -315,6 +315,18 @@ impl StorePlan {
             .collect()
     }
 
+    /// Whether a container mounts a volume that another user's container owns, such as the web server the pictures that PHP keeps.
+    #[must_use]
+    pub fn read_by_others(&self, volume: &VolumePlan) -> bool {
+        let services = self.services.iter().map(|service| &service.container);
+        let tasks = self.tasks.iter().map(|task| &task.container);
+        services
+            .chain(tasks)
+            .filter(|container| container.uid_offset != volume.uid_offset)
+            .flat_map(|container| &container.mounts)
+            .any(|mount| mount.volume == volume.name)
+    }
+
     /// Memory and CPU that a running store reserves: its services with one replica each, and its agent.
     #[must_use]
     pub fn reservation(&self) -> (u64, u32) {

@@ -242,7 +242,7 @@ async fn volumes(
         directories.iter().try_for_each(|directory| {
             files::directory(
                 &directory.path,
-                0o750,
+                directory.mode,
                 Some((directory.owner, directory.owner)),
             )
         })

@@ -236,17 +236,22 @@ impl Place<'_> {
             names::vault_volume(self.node, self.store()),
             &self.paths.vault(self.store()),
             uid(0),
+            PRIVATE,
         );
-        let data: BTreeMap<_, _> = plans
-            .iter()
-            .flat_map(|plan| &plan.volumes)
-            .map(|volume| (volume.name.clone(), volume.uid_offset))
-            .collect();
-        let data = data.into_iter().map(|(name, offset)| {
+        let mut data: BTreeMap<_, (u16, bool)> = BTreeMap::new();
+        for plan in plans {
+            for volume in &plan.volumes {
+                let (offset, open) = data.entry(volume.name.clone()).or_default();
+                *offset = volume.uid_offset;
+                *open |= plan.read_by_others(volume);
+            }
+        }
+        let data = data.into_iter().map(|(name, (offset, open))| {
             self.data_volume(
                 names::volume(self.node, self.store(), &name),
                 &self.paths.volume(self.store(), &name),
                 uid(offset),
+                if open { READ_BY_OTHERS } else { PRIVATE },
             )
         });
         let secrets = consumers(plans).into_iter().map(|(consumer, offset)| {
@@ -296,6 +301,7 @@ impl Place<'_> {
         name: String,
         directory: &std::path::Path,
         owner: u32,
+        mode: u32,
     ) -> (VolumeSpec, Option<DataDirectory>) {
         let volume = VolumeSpec {
             name,
@@ -305,6 +311,7 @@ impl Place<'_> {
         let directory = DataDirectory {
             path: directory.to_owned(),
             owner,
+            mode,
         };
         (volume, Some(directory))
     }
@@ -406,7 +413,14 @@ pub struct DataDirectory {
     pub path: std::path::PathBuf,
     /// uid and gid.
     pub owner: u32,
+    /// Permissions.
+    pub mode: u32,
 }
+
+/// A data directory that one user's containers mount.
+const PRIVATE: u32 = 0o750;
+/// One that another user's container mounts too: it opens files whose names it knows, and lists nothing.
+const READ_BY_OTHERS: u32 = 0o751;
 
 /// Consumers of secrets in any of the plans, with the uid offset that reads.
 fn consumers(plans: &[&StorePlan]) -> BTreeMap<ServiceName, u16> {

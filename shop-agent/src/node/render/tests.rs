@@ -160,6 +160,28 @@ fn body(spec: &ContainerSpec) -> Value {
 }
 
 #[test]
+fn a_web_server_may_read_what_php_keeps_and_nobody_else_s_data() {
+    for example in examples() {
+        let volumes = example.place().volumes(&[&example.plan]);
+        let open: Vec<String> = volumes
+            .into_iter()
+            .filter_map(|(_, directory)| directory)
+            .filter(|directory| directory.mode != 0o750)
+            .map(|directory| format!("{} {:o}", directory.path.display(), directory.mode))
+            .collect();
+        let shared = if example.plan.template == "refshop" {
+            "media 751"
+        } else {
+            "content 751"
+        };
+        assert!(
+            matches!(open.as_slice(), [only] if only.ends_with(shared)),
+            "{open:?}"
+        );
+    }
+}
+
+#[test]
 fn a_database_s_container_reads_as_agreed() {
     let template = Catalogue::builtin().find("refshop").unwrap();
     let profiles = [("web", "nginx"), ("search", "sphinx")]
