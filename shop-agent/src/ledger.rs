@@ -13,7 +13,15 @@ use serde::{Deserialize, Serialize};
 use shop_proto::{Digest, Generation, ServiceName, Slot, Spec};
 use shop_seal::RosterMark;
 
-use crate::durable;
+use crate::{blocking::off_thread, durable};
+
+mod drift;
+mod runs;
+mod update;
+
+pub use drift::{Drift, DriftKind, DriftWhat, Drifts};
+pub use runs::{Ending, Run, RunBy, RunOutcome, Runs, Stage, Taken};
+pub use update::{Counts, Marks, Move, Phase, Reason, Schema, TakenBack, Update, UpdateFailure};
 
 /// Version of the file's form.
 const FORMAT: u32 = 1;
@@ -80,14 +88,35 @@ pub struct Entries {
     pub attempts: BTreeMap<ServiceName, u32>,
     /// Last restart that was carried out.
     pub restart_seq: u64,
-    /// Slot that serves or will serve.
+    /// Slot of the plan in force.
     pub slot: Option<Slot>,
     /// The newest roster seen: an older or another one of that version is refused.
     pub roster: Option<RosterMark>,
-    /// Plans that were tried and taken back.
+    /// Not used any more; kept so that what was written is read.
     pub held_back: BTreeSet<Digest>,
+    /// The order whose plan is in force: it serves, and is repaired. None before the store has served.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub serving: Option<Accepted>,
+    /// The update under way, or the last one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub update: Option<Update>,
+    /// The last order that was tried and taken back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub taken_back: Option<TakenBack>,
+    /// What migrations have made of the database.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schema: Option<Schema>,
+    /// Containers' hashes with limits, and without: see [`Marks`].
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub shapes: BTreeMap<Digest, Digest>,
     /// Sealed requests that were answered.
     pub answered: VecDeque<String>,
+    /// Runs of tasks that were asked for or were due.
+    #[serde(default, skip_serializing_if = "Runs::is_empty")]
+    pub runs: Runs,
+    /// Differences that somebody made by hand, while they matter.
+    #[serde(default, skip_serializing_if = "Drifts::is_empty")]
+    pub drift: Drifts,
 }
 
 /// The file.
@@ -129,6 +158,15 @@ impl Outdated {
 }
 
 impl Entries {
+    /// Takes a newer order. What served before a release that remembers it is remembered now.
+    pub fn accept(&mut self, accepted: Accepted, served: bool) {
+        if served && self.serving.is_none() {
+            self.serving.clone_from(&self.accepted);
+            self.slot.get_or_insert(Slot::A);
+        }
+        self.accepted = Some(accepted);
+    }
+
     /// Remembers a sealed request. `false` when it was answered before.
     pub fn remember(&mut self, operation: &str) -> bool {
         if self.answered.iter().any(|known| known == operation) {
@@ -217,7 +255,7 @@ impl SharedLedger {
         change: impl FnOnce(&mut Entries) -> T + Send + 'static,
     ) -> Result<T, LedgerError> {
         let ledger = self.0.clone();
-        tokio::task::spawn_blocking(move || lock(&ledger).change(change))
+        off_thread(move || lock(&ledger).change(change))
             .await
             .unwrap_or_else(|error| Err(LedgerError::Io(io::Error::other(error))))
     }

@@ -5,7 +5,7 @@ use std::{path::Path, time::Duration};
 use async_trait::async_trait;
 use shop_plan::NetworkName;
 use shop_proto::{
-    Digest, Generation, NodeId, PROTOCOL, ReplicaKey, StoreId, TrustDomain,
+    Digest, Generation, NodeId, PROTOCOL, ReplicaKey, ServiceName, StoreId, TrustDomain,
     wire::{broker::v1 as api, common::v1::Ack},
 };
 use tokio::sync::Mutex;
@@ -13,8 +13,8 @@ use tonic::{Code, Status, Streaming, transport::Channel};
 use zeroize::Zeroizing;
 
 use super::{
-    Container, ContainerState, EngineError, Exit, KnownPlan, Listing, LogSource, Network, Serve,
-    StoreEngine, TaskExit, TaskRun,
+    Container, ContainerState, EngineError, Exit, KnownPlan, Limits, Listing, LogSource, Network,
+    Second, Serve, StoreEngine, TaskExit, TaskRun, Traffic,
 };
 use crate::uplink::{Address, plain_channel, reason_of};
 
@@ -143,6 +143,7 @@ fn error(status: &Status) -> EngineError {
     match (status.code(), reason_of(status)) {
         (_, "unknown_plan") => EngineError::UnknownPlan,
         (_, "image_missing") => EngineError::ImageMissing(message()),
+        (_, "volume_lost") => EngineError::VolumeLost(message()),
         (
             Code::PermissionDenied
             | Code::InvalidArgument
@@ -162,6 +163,13 @@ impl BrokerEngine {
             client: client(socket),
             hints: Mutex::default(),
         }
+    }
+
+    async fn read_logs(&self, request: api::LogsRequest) -> Result<Vec<u8>, EngineError> {
+        let mut client = self.client.clone();
+        within(READ, client.logs(request))
+            .await
+            .map(|answer| answer.text)
     }
 
     fn replica(plan: Digest, key: &ReplicaKey) -> api::ReplicaRequest {
@@ -208,11 +216,46 @@ impl StoreEngine for BrokerEngine {
             .map(|Ack {}| ())
     }
 
+    async fn kill(&self, plan: Digest, key: &ReplicaKey) -> Result<(), EngineError> {
+        let request = api::SignalRequest {
+            plan_digest: plan.to_string(),
+            key: Some(key.into()),
+            signal: "kill".to_owned(),
+        };
+        let mut client = self.client.clone();
+        within(READ, client.signal(request)).await.map(|Ack {}| ())
+    }
+
+    async fn update(&self, plan: Digest, key: &ReplicaKey) -> Result<(), EngineError> {
+        let mut client = self.client.clone();
+        within(WRITE, client.update(Self::replica(plan, key)))
+            .await
+            .map(|Ack {}| ())
+    }
+
+    async fn stats(&self, seconds: u32) -> Result<Traffic, EngineError> {
+        let mut client = self.client.clone();
+        let answer = within(READ, client.stats(api::StatsRequest { seconds })).await?;
+        Ok(Traffic {
+            complete: answer.complete,
+            seconds: answer
+                .seconds
+                .into_iter()
+                .map(|second| Second {
+                    at: second.unix_s,
+                    requests: second.requests,
+                    errors: second.server_errors,
+                })
+                .collect(),
+        })
+    }
+
     async fn serve(&self, plan: Digest, what: &Serve) -> Result<(), EngineError> {
         use api::serve_request::What;
         let what = match what {
             Serve::None => What::None(Ack {}),
             Serve::Maintenance => What::Maintenance(Ack {}),
+            Serve::Paused => What::Paused(Ack {}),
             Serve::Slot { slot, replicas } => What::Slot(api::ServeSlot {
                 slot: slot.to_string(),
                 replicas: replicas.iter().copied().map(u32::from).collect(),
@@ -239,6 +282,7 @@ impl StoreEngine for BrokerEngine {
             Ok(TaskExit {
                 code: answer.exit_code,
                 oom_killed: answer.oom_killed,
+                timed_out: answer.timed_out,
             })
         } else {
             Err(EngineError::Unavailable(
@@ -247,22 +291,32 @@ impl StoreEngine for BrokerEngine {
         }
     }
 
-    async fn logs(&self, of: &LogSource, lines: u32) -> Result<Vec<u8>, EngineError> {
-        let mut request = api::LogsRequest {
-            tail: lines,
-            ..Default::default()
+    async fn stop_task(&self, task: &ServiceName, run: &str) -> Result<(), EngineError> {
+        let request = api::StopTaskRequest {
+            task: task.to_string(),
+            run_id: run.to_owned(),
         };
-        match of {
-            LogSource::Replica(key) => request.key = Some(key.into()),
-            LogSource::Task { task, run } => {
-                request.task = task.to_string();
-                request.run_id = run.clone();
-            }
-        }
         let mut client = self.client.clone();
-        within(READ, client.logs(request))
+        within(STOP, client.stop_task(request))
             .await
-            .map(|answer| answer.text)
+            .map(|Ack {}| ())
+    }
+
+    async fn logs(&self, of: &LogSource, lines: u32) -> Result<Vec<u8>, EngineError> {
+        self.read_logs(api::LogsRequest {
+            tail: lines,
+            ..logs_request(of)
+        })
+        .await
+    }
+
+    async fn logs_after(&self, of: &LogSource, bytes: u64) -> Result<Vec<u8>, EngineError> {
+        self.read_logs(api::LogsRequest {
+            from_start: true,
+            after_bytes: bytes,
+            ..logs_request(of)
+        })
+        .await
     }
 
     async fn changed(&self) -> Result<(), EngineError> {
@@ -293,9 +347,25 @@ impl StoreEngine for BrokerEngine {
     }
 }
 
+fn logs_request(of: &LogSource) -> api::LogsRequest {
+    match of {
+        LogSource::Replica(key) => api::LogsRequest {
+            key: Some(key.into()),
+            ..Default::default()
+        },
+        LogSource::Task { task, run } => api::LogsRequest {
+            task: task.to_string(),
+            run_id: run.clone(),
+            ..Default::default()
+        },
+    }
+}
+
 fn listing(answer: api::ListResponse) -> Option<Listing> {
     let serving = if answer.maintenance {
         Serve::Maintenance
+    } else if answer.paused {
+        Serve::Paused
     } else if answer.serving_slot.is_empty() {
         Serve::None
     } else {
@@ -326,6 +396,11 @@ fn listing(answer: api::ListResponse) -> Option<Listing> {
             .collect::<Option<_>>()?,
         serving,
         networks: networks(&answer.networks),
+        lost_volumes: answer
+            .lost_volumes
+            .iter()
+            .filter_map(|name| name.parse().ok())
+            .collect(),
     })
 }
 
@@ -333,6 +408,10 @@ fn container(wire: api::Container) -> Option<Container> {
     Some(Container {
         key: wire.key?.try_into().ok()?,
         spec_hash: wire.spec_hash.parse().ok()?,
+        limits: (wire.memory_bytes > 0).then_some(Limits {
+            memory_bytes: wire.memory_bytes,
+            cpu_millis: wire.cpu_millis,
+        }),
         state: match wire.state.as_str() {
             "created" => ContainerState::Created,
             "running" => ContainerState::Running {

@@ -6,12 +6,12 @@ use std::{
 };
 
 use async_trait::async_trait;
-use shop_proto::{Digest, ReplicaKey};
+use shop_proto::{Digest, ReplicaKey, ServiceName, Slot};
 use tokio::sync::Notify;
 
 use super::{
-    Container, ContainerState, EngineError, Exit, KnownPlan, Listing, LogSource, Network, Serve,
-    StoreEngine, TaskExit, TaskRun,
+    Container, ContainerState, EngineError, Exit, KnownPlan, Limits, Listing, LogSource, Network,
+    Serve, StoreEngine, TaskExit, TaskRun, Traffic,
 };
 
 /// What goes wrong with a call.
@@ -36,7 +36,11 @@ pub struct FakeEngine {
 struct State {
     containers: BTreeMap<ReplicaKey, Container>,
     plans: Vec<KnownPlan>,
-    hashes: BTreeMap<ReplicaKey, Digest>,
+    hashes: BTreeMap<(Digest, ReplicaKey), Digest>,
+    limits: BTreeMap<(Digest, ReplicaKey), Limits>,
+    traffic: Traffic,
+    lost_volumes: BTreeSet<ServiceName>,
+    served: Vec<(Digest, Serve)>,
     networks: Vec<Network>,
     serving: Serve,
     faults: BTreeMap<String, Fault>,
@@ -47,12 +51,29 @@ struct State {
     silent: bool,
 }
 
+impl State {
+    fn end(&mut self, key: &ReplicaKey, code: i32, oom_killed: bool) {
+        self.clock += 1;
+        let at_unix_ms = self.clock;
+        if let Some(container) = self.containers.get_mut(key) {
+            container.state = ContainerState::Exited(Exit {
+                code,
+                oom_killed,
+                at_unix_ms,
+            });
+        }
+    }
+}
+
 impl FakeEngine {
     /// Knows a plan, and what its containers would be made from.
     pub fn know(&self, plan: KnownPlan, hashes: impl IntoIterator<Item = (ReplicaKey, Digest)>) {
         let mut state = self.state.lock().unwrap();
+        let digest = plan.plan;
         state.plans.insert(0, plan);
-        state.hashes.extend(hashes);
+        state
+            .hashes
+            .extend(hashes.into_iter().map(|(key, hash)| ((digest, key), hash)));
         drop(state);
         self.changed.notify_one();
     }
@@ -80,6 +101,28 @@ impl FakeEngine {
             .insert(task.to_owned(), code);
     }
 
+    /// What the plan's containers are limited to.
+    pub fn limit(&self, plan: Digest, limits: impl IntoIterator<Item = (ReplicaKey, Limits)>) {
+        let limits = limits.into_iter().map(|(key, it)| ((plan, key), it));
+        self.state.lock().unwrap().limits.extend(limits);
+    }
+
+    /// What the edge has counted.
+    pub fn traffic(&self, traffic: Traffic) {
+        self.state.lock().unwrap().traffic = traffic;
+    }
+
+    /// Every answer to who serves, in order, and the plan it was given under.
+    pub fn served(&self) -> Vec<(Digest, Serve)> {
+        self.state.lock().unwrap().served.clone()
+    }
+
+    /// A volume disappears.
+    pub fn lose(&self, volume: ServiceName) {
+        self.state.lock().unwrap().lost_volumes.insert(volume);
+        self.changed.notify_one();
+    }
+
     /// Hints are lost from now on.
     pub fn silence(&self) {
         self.state.lock().unwrap().silent = true;
@@ -88,13 +131,7 @@ impl FakeEngine {
     /// A container ends by itself.
     pub fn kill(&self, key: &ReplicaKey, code: i32, oom_killed: bool) {
         let mut state = self.state.lock().unwrap();
-        state.clock += 1;
-        let at_unix_ms = state.clock;
-        state.containers.get_mut(key).unwrap().state = ContainerState::Exited(Exit {
-            code,
-            oom_killed,
-            at_unix_ms,
-        });
+        state.end(key, code, oom_killed);
         drop(state);
         self.changed.notify_one();
     }
@@ -171,6 +208,7 @@ impl StoreEngine for FakeEngine {
                 plans: state.plans.clone(),
                 serving: state.serving.clone(),
                 networks: state.networks.clone(),
+                lost_volumes: state.lost_volumes.clone(),
             })
         })
         .await
@@ -180,13 +218,15 @@ impl StoreEngine for FakeEngine {
         self.call(format!("create {key}"), Some(plan), |state| {
             let spec_hash = *state
                 .hashes
-                .get(key)
+                .get(&(plan, key.clone()))
                 .ok_or_else(|| EngineError::Refused(format!("{key} is not of the plan")))?;
+            let limits = state.limits.get(&(plan, key.clone())).copied();
             // A name that exists already is adopted.
             state.containers.entry(key.clone()).or_insert(Container {
                 key: key.clone(),
                 spec_hash,
                 state: ContainerState::Created,
+                limits,
             });
             Ok(())
         })
@@ -235,14 +275,40 @@ impl StoreEngine for FakeEngine {
         .await
     }
 
+    async fn kill(&self, plan: Digest, key: &ReplicaKey) -> Result<(), EngineError> {
+        self.call(format!("kill {key}"), Some(plan), |state| {
+            state.end(key, 137, false);
+            Ok(())
+        })
+        .await
+    }
+
+    async fn update(&self, plan: Digest, key: &ReplicaKey) -> Result<(), EngineError> {
+        self.call(format!("update {key}"), Some(plan), |state| {
+            let limits = state.limits.get(&(plan, key.clone())).copied();
+            if let Some(container) = state.containers.get_mut(key) {
+                container.limits = limits;
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    async fn stats(&self, _seconds: u32) -> Result<Traffic, EngineError> {
+        Ok(self.state.lock().unwrap().traffic.clone())
+    }
+
     async fn serve(&self, plan: Digest, what: &Serve) -> Result<(), EngineError> {
-        let word = if *what == Serve::None {
-            "serve none"
-        } else {
-            "serve"
+        let word = match what {
+            Serve::None => "serve none",
+            Serve::Maintenance => "serve maintenance",
+            Serve::Paused => "serve paused",
+            Serve::Slot { slot: Slot::B, .. } => "serve b",
+            Serve::Slot { .. } => "serve",
         };
         self.call(word.to_owned(), Some(plan), |state| {
             state.serving = what.clone();
+            state.served.push((plan, what.clone()));
             Ok(())
         })
         .await
@@ -260,14 +326,31 @@ impl StoreEngine for FakeEngine {
                 Ok(TaskExit {
                     code,
                     oom_killed: false,
+                    timed_out: false,
                 })
             },
         )
         .await
     }
 
+    async fn stop_task(&self, task: &ServiceName, run: &str) -> Result<(), EngineError> {
+        self.call(format!("stop task {task} {run}"), None, |state| {
+            let id = (task.to_string(), run.to_owned());
+            state.ended_runs.entry(id).or_insert(143);
+            Ok(())
+        })
+        .await
+    }
+
     async fn logs(&self, _of: &LogSource, _lines: u32) -> Result<Vec<u8>, EngineError> {
         self.call("logs".to_owned(), None, |_| Ok(b"last words\n".to_vec()))
+            .await
+    }
+
+    async fn logs_after(&self, _of: &LogSource, bytes: u64) -> Result<Vec<u8>, EngineError> {
+        let text: &[u8] = b"first line\nsecond line\n";
+        let from = usize::try_from(bytes).map_or(text.len(), |from| from.min(text.len()));
+        self.call("logs after".to_owned(), None, |_| Ok(text[from..].to_vec()))
             .await
     }
 

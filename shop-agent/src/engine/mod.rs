@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use async_trait::async_trait;
-use shop_plan::NetworkName;
+use shop_plan::{ContainerPlan, NetworkName};
 use shop_proto::{Digest, Generation, ReplicaKey, ServiceName, Slot};
 
 mod broker;
@@ -13,6 +13,29 @@ mod broker;
 pub mod fake;
 
 pub use broker::{BrokerEngine, Introduction, introduce};
+
+/// Where a shop agent shows its public keys, and learns whom it serves.
+#[async_trait]
+pub trait Introduce: Send + Sync + 'static {
+    /// Shows them; may be repeated.
+    async fn introduce(
+        &self,
+        identity_spki: Vec<u8>,
+        sealing: [u8; 32],
+    ) -> Result<Introduction, EngineError>;
+}
+
+/// The broker's socket.
+#[async_trait]
+impl Introduce for std::path::PathBuf {
+    async fn introduce(
+        &self,
+        identity_spki: Vec<u8>,
+        sealing: [u8; 32],
+    ) -> Result<Introduction, EngineError> {
+        introduce(self, identity_spki, sealing).await
+    }
+}
 
 /// Containers of one store.
 #[async_trait]
@@ -27,12 +50,22 @@ pub trait StoreEngine: Send + Sync + 'static {
     async fn stop(&self, plan: Digest, key: &ReplicaKey) -> Result<(), EngineError>;
     /// Removes a stopped container.
     async fn remove(&self, plan: Digest, key: &ReplicaKey) -> Result<(), EngineError>;
+    /// Asks for its end without waiting, by a signal that it cannot miss: for one that is frozen.
+    async fn kill(&self, plan: Digest, key: &ReplicaKey) -> Result<(), EngineError>;
+    /// Gives a running container the plan's limits.
+    async fn update(&self, plan: Digest, key: &ReplicaKey) -> Result<(), EngineError>;
+    /// What buyers were answered in the last seconds, counted at the edge.
+    async fn stats(&self, seconds: u32) -> Result<Traffic, EngineError>;
     /// Says who answers for the store's host names.
     async fn serve(&self, plan: Digest, what: &Serve) -> Result<(), EngineError>;
     /// Runs a task to its end; with a known run id, attaches to that run.
     async fn run_task(&self, plan: Digest, run: &TaskRun) -> Result<TaskExit, EngineError>;
+    /// Ends a run before its time. One that has ended, or never began, is no error.
+    async fn stop_task(&self, task: &ServiceName, run: &str) -> Result<(), EngineError>;
     /// The last lines of a container's output. Secret: shops print what they like.
     async fn logs(&self, of: &LogSource, lines: u32) -> Result<Vec<u8>, EngineError>;
+    /// A container's output from its start, without its first bytes; as much as the node gives at once.
+    async fn logs_after(&self, of: &LogSource, bytes: u64) -> Result<Vec<u8>, EngineError>;
     /// Waits until something may have changed; an error says that hints are not to be had now.
     async fn changed(&self) -> Result<(), EngineError>;
 }
@@ -48,6 +81,8 @@ pub struct Listing {
     pub serving: Serve,
     /// The store's networks.
     pub networks: Vec<Network>,
+    /// Volumes that existed and are gone.
+    pub lost_volumes: BTreeSet<ServiceName>,
 }
 
 /// A container as the engine sees it.
@@ -59,6 +94,17 @@ pub struct Container {
     pub spec_hash: Digest,
     /// What it does.
     pub state: ContainerState,
+    /// The limits it has now; none when the node does not say.
+    pub limits: Option<Limits>,
+}
+
+/// Limits that a running container can be given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Memory in bytes.
+    pub memory_bytes: u64,
+    /// CPU in thousandths of a core.
+    pub cpu_millis: u32,
 }
 
 /// What a container does.
@@ -114,6 +160,8 @@ pub enum Serve {
     None,
     /// A page that says "back soon" (503).
     Maintenance,
+    /// A page that says that the shop is paused (503).
+    Paused,
     /// These replicas of the edge service.
     Slot {
         /// Slot that serves.
@@ -121,6 +169,26 @@ pub enum Serve {
         /// Its replicas.
         replicas: BTreeSet<u8>,
     },
+}
+
+/// What buyers were answered, second by second, oldest first; quiet seconds are left out.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// The seconds.
+    pub seconds: Vec<Second>,
+    /// False while the node cannot count.
+    pub complete: bool,
+}
+
+/// What buyers were answered within one second.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Second {
+    /// Unix seconds.
+    pub at: i64,
+    /// All answers.
+    pub requests: u32,
+    /// Answers of 500 and above.
+    pub errors: u32,
 }
 
 /// One run of a task.
@@ -143,6 +211,8 @@ pub struct TaskExit {
     pub code: i32,
     /// The kernel killed it for memory.
     pub oom_killed: bool,
+    /// The node ended it when its time was up.
+    pub timed_out: bool,
 }
 
 /// Whose output is wanted.
@@ -168,6 +238,9 @@ pub enum EngineError {
     /// The image is not on the node.
     #[error("an image is missing on the node: {0}")]
     ImageMissing(String),
+    /// A volume that existed is gone; it is not made anew over what is lost.
+    #[error("a volume is lost: {0}")]
+    VolumeLost(String),
     /// The node refuses, and will refuse again.
     #[error("the node refused: {0}")]
     Refused(String),
@@ -190,9 +263,19 @@ impl EngineError {
         match self {
             Self::UnknownPlan => "unknown_plan",
             Self::ImageMissing(_) => "image_missing",
+            Self::VolumeLost(_) => "volume_lost",
             Self::Refused(_) => "refused",
             Self::Unavailable(_) => "engine_unavailable",
             Self::TimedOut(_) => "engine_timeout",
+        }
+    }
+}
+
+impl From<&ContainerPlan> for Limits {
+    fn from(plan: &ContainerPlan) -> Self {
+        Self {
+            memory_bytes: plan.memory_bytes,
+            cpu_millis: plan.cpu_millis,
         }
     }
 }

@@ -1,7 +1,11 @@
 //! Carries out one step. No decision is made here; every step may be repeated, and a crash in the middle of one is repaired by the next.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, PoisonError},
+};
 
+use jiff::Timestamp;
 use shop_plan::StorePlan;
 use shop_proto::{Digest, ServiceName};
 
@@ -14,9 +18,12 @@ use super::{
     world::Problem,
 };
 use crate::{
+    blocking::off_thread,
     engine::{EngineError, Serve, StoreEngine, TaskExit, TaskRun},
-    ledger::{LedgerError, SharedLedger},
+    ledger::{Ending, LedgerError, Marks, SharedLedger},
 };
+
+mod runs;
 
 /// A vault that several tasks use. Never locked across an await.
 pub type SharedVault = Arc<Mutex<Vault>>;
@@ -46,6 +53,15 @@ pub struct Rendered {
     pub digest: Digest,
 }
 
+/// Plans whose containers share what a step makes: secrets are delivered to a service, whichever plan's containers read them.
+#[derive(Debug, Clone)]
+pub struct Beside {
+    /// In force.
+    pub force: Arc<StorePlan>,
+    /// On its way in.
+    pub next: Option<Arc<StorePlan>>,
+}
+
 /// How a step ended.
 #[derive(Debug)]
 pub enum Outcome {
@@ -53,6 +69,8 @@ pub enum Outcome {
     Done,
     /// A task ended, with this.
     TaskEnded(TaskExit),
+    /// A run of an operator or the schedule ended, with this.
+    RunEnded(Ending),
     /// Not; try again.
     Failed(Failure),
 }
@@ -102,7 +120,12 @@ pub fn locked(vault: &SharedVault) -> std::sync::MutexGuard<'_, Vault> {
 }
 
 /// Carries out a step.
-pub async fn act<E: StoreEngine>(tools: &Tools<E>, rendered: &Rendered, step: Step) -> Outcome {
+pub async fn act<E: StoreEngine>(
+    tools: &Tools<E>,
+    rendered: &Rendered,
+    beside: Beside,
+    step: Step,
+) -> Outcome {
     let done = match step {
         Step::RunTask(run) => {
             return match run_task(tools, rendered, run).await {
@@ -110,7 +133,25 @@ pub async fn act<E: StoreEngine>(tools: &Tools<E>, rendered: &Rendered, step: St
                 Err(failure) => Outcome::Failed(failure),
             };
         }
-        Step::Deliver(consumer) => deliver(tools, rendered, consumer).await,
+        Step::Run(run, by) => {
+            return match runs::run(tools, rendered, run, by).await {
+                Ok(ending) => Outcome::RunEnded(ending),
+                Err(failure) => Outcome::Failed(failure),
+            };
+        }
+        Step::StopTask(run) => tools
+            .engine
+            .stop_task(&run.task, &run.run)
+            .await
+            .map_err(Failure::from),
+        Step::EndRun(id, outcome, why) => runs::end(tools, id, outcome, why).await,
+        Step::BeginSchedule(names) => runs::begin_schedule(tools, names).await,
+        Step::NoteDrift(drift) => tools
+            .ledger
+            .change(move |entries| entries.drift = drift)
+            .await
+            .map_err(Failure::from),
+        Step::Deliver(consumer) => deliver(tools, beside, consumer).await,
         Step::Create(key) => tools
             .engine
             .create(rendered.digest, &key)
@@ -131,10 +172,25 @@ pub async fn act<E: StoreEngine>(tools: &Tools<E>, rendered: &Rendered, step: St
             .remove(rendered.digest, &key)
             .await
             .map_err(Failure::from),
+        Step::Limit(key) => tools
+            .engine
+            .update(rendered.digest, &key)
+            .await
+            .map_err(Failure::from),
+        Step::Kill(key) => tools
+            .engine
+            .kill(rendered.digest, &key)
+            .await
+            .map_err(Failure::from),
+        Step::Record(it) => tools
+            .ledger
+            .change(move |entries| it.apply(entries))
+            .await
+            .map_err(Failure::from),
         Step::Serve(what) => serve(tools, rendered, &what).await,
         Step::Restarted(seq) => tools
             .ledger
-            .change(move |entries| entries.restart_seq = seq)
+            .change(move |entries| entries.restarted(seq))
             .await
             .map_err(Failure::from),
     };
@@ -155,19 +211,18 @@ async fn serve<E: StoreEngine>(
 /// Makes what is missing in the vault, on disk before anybody sees it, and hands a consumer its files.
 async fn deliver<E: StoreEngine>(
     tools: &Tools<E>,
-    rendered: &Rendered,
+    beside: Beside,
     consumer: ServiceName,
 ) -> Result<(), Failure> {
-    let (vault, mailbox, plan) = (
-        tools.vault.clone(),
-        tools.mailbox.clone(),
-        rendered.plan.clone(),
-    );
-    tokio::task::spawn_blocking(move || {
+    let (vault, mailbox) = (tools.vault.clone(), tools.mailbox.clone());
+    off_thread(move || {
         let parcel = {
             let mut vault = locked(&vault);
-            vault.ensure_secrets(&plan)?;
-            parcel(&plan, &vault, consumer)?
+            vault.ensure_secrets(&beside.force)?;
+            if let Some(next) = &beside.next {
+                vault.ensure_secrets(next)?;
+            }
+            parcel(&beside, &vault, consumer)?
         };
         Ok(mailbox.deliver(&parcel)?)
     })
@@ -175,12 +230,13 @@ async fn deliver<E: StoreEngine>(
     .unwrap_or(Err(Failure::Internal))
 }
 
-fn parcel(plan: &StorePlan, vault: &Vault, consumer: ServiceName) -> Result<Parcel, DeliveryError> {
-    let names = plan
-        .secret_consumers()
-        .get(&consumer)
-        .map(|container| container.secrets.clone())
-        .unwrap_or_default();
+fn parcel(beside: &Beside, vault: &Vault, consumer: ServiceName) -> Result<Parcel, DeliveryError> {
+    let names: BTreeSet<String> = [Some(&beside.force), beside.next.as_ref()]
+        .into_iter()
+        .flatten()
+        .filter_map(|plan| Some(plan.secret_consumers().get(&consumer)?.secrets.clone()))
+        .flatten()
+        .collect();
     let files = names
         .into_iter()
         .map(|name| match vault.content().secrets.get(&name) {
@@ -203,11 +259,14 @@ async fn run_task<E: StoreEngine>(
         .change(move |entries| entries.open_runs.insert(task, id))
         .await?;
     let exit = tools.engine.run_task(rendered.digest, &run).await?;
+    let at_unix_ms = Timestamp::now().as_millisecond();
     let once = rendered.plan.task(&run.task).is_some_and(|task| task.once);
+    let marks = Marks::of(&rendered.plan);
     tools
         .ledger
         .change(move |entries| {
             entries.open_runs.remove(&run.task);
+            entries.migration_ended(&run.run, exit.code, marks, at_unix_ms);
             match (once, exit.code) {
                 (true, 0) => {
                     entries.tasks_done.insert(run.task);
@@ -229,5 +288,8 @@ pub fn name(target: &Target) -> String {
         Target::Task(task) => format!("task {task}"),
         Target::Serve => "serve".to_owned(),
         Target::Ledger => "ledger".to_owned(),
+        Target::Runs => "runs".to_owned(),
+        Target::Drift => "drift".to_owned(),
+        Target::StopTask(task) => format!("end of task {task}"),
     }
 }

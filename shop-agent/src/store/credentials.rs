@@ -1,6 +1,6 @@
 //! Gets and keeps the agent's certificate: vouched enrolment the first time, renewal ever after.
 
-use std::{path::PathBuf, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use shop_proto::StoreId;
@@ -10,7 +10,8 @@ use super::{
     vault::VaultError,
 };
 use crate::{
-    engine::{EngineError, introduce},
+    blocking::off_thread,
+    engine::{EngineError, Introduce},
     identity::{Authority, Credential, EnrollError, Trust, TrustError, enroll, renew},
     uplink::{Address, channel},
 };
@@ -54,7 +55,7 @@ pub struct Certified {
     /// Where enrolment is answered.
     pub enrolment: Address,
     /// Where the node vouches.
-    pub broker: PathBuf,
+    pub broker: Arc<dyn Introduce>,
 }
 
 impl Certified {
@@ -109,7 +110,7 @@ impl Certified {
             }
         }
         // The voucher was lost, or the control plane was restored from a backup: ask the node for another.
-        introduce(&self.broker, key.spki_der(), sealing).await?;
+        self.broker.introduce(key.spki_der(), sealing).await?;
         Err(EnrollError::NotVouchedYet.into())
     }
 
@@ -126,7 +127,7 @@ impl Certified {
         change: impl FnOnce(&mut super::vault::Vault) -> Result<(), VaultError> + Send + 'static,
     ) -> Result<(), NoCredential> {
         let vault = self.vault.clone();
-        tokio::task::spawn_blocking(move || change(&mut locked(&vault)))
+        off_thread(move || change(&mut locked(&vault)))
             .await
             .map_err(|_| NoCredential::Internal)?
             .map_err(NoCredential::from)

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use shop_plan::{Catalogue, StorePlan, render};
-use shop_proto::{Generation, Host, Isolation, Revision, RunState, SPEC_FORMAT, Spec, StoreId};
+use shop_proto::{
+    Generation, Host, Isolation, Resources, Revision, RunState, SPEC_FORMAT, Spec, StoreId,
+};
 
 use crate::ledger::Accepted;
 
@@ -14,13 +16,46 @@ pub fn store() -> StoreId {
 
 /// Its spec.
 pub fn spec() -> Spec {
-    let template = Catalogue::builtin().find("refshop").unwrap();
+    of_template("refshop@1")
+}
+
+/// Revisions of it: 1 to 3 are the templates of that version (2 migrates, 3 does so without a way back), 4 is the first one with
+/// another name for the shop, 5 with a smaller database, which changes in place, 6 with another limit alone.
+pub fn revision(number: u64) -> Spec {
+    let mut spec = match number {
+        2 => of_template("refshop@2"),
+        3 => of_template("refshop@3"),
+        _ => of_template("refshop@1"),
+    };
+    spec.revision.number = number;
+    let mut set = |name: &str, value: &str| {
+        let parameters = &mut spec.revision.parameters;
+        parameters.insert(name.to_owned(), value.to_owned());
+    };
+    match number {
+        4 => set("shop_name", "Another name"),
+        5 => set("db_buffer", "48M"),
+        6 => {
+            let limit = Resources {
+                memory_bytes: Some(512 << 20),
+                cpu_millis: None,
+            };
+            let resources = &mut spec.revision.resources;
+            resources.insert("php-fpm".parse().unwrap(), limit);
+        }
+        _ => {}
+    }
+    spec
+}
+
+fn of_template(name: &str) -> Spec {
+    let template = Catalogue::builtin().find(name).unwrap();
     Spec {
         format: SPEC_FORMAT,
         store_name: "shop".parse().unwrap(),
         revision: Revision {
             number: 1,
-            template: "refshop".to_owned(),
+            template: template.name.clone(),
             template_digest: template.digest,
             parameters: BTreeMap::new(),
             profiles: BTreeMap::from([
@@ -55,6 +90,12 @@ pub fn order(generation: u64) -> Accepted {
 
 /// Its plan.
 pub fn plan() -> StorePlan {
-    let template = Catalogue::builtin().find("refshop").unwrap();
-    render(&store(), &spec().revision, template, 1).unwrap()
+    plan_of(&spec())
+}
+
+/// The plan of another revision of it.
+pub fn plan_of(spec: &Spec) -> StorePlan {
+    let catalogue = Catalogue::builtin();
+    let template = catalogue.by_digest(&spec.revision.template_digest).unwrap();
+    render(&store(), &spec.revision, template, 1).unwrap()
 }

@@ -15,7 +15,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    engine::{BrokerEngine, Introduction, introduce},
+    engine::{BrokerEngine, Introduce, Introduction, StoreEngine},
     identity::Trust,
     ledger::{Ledger, SharedLedger},
     uplink::{Address, Backoff},
@@ -40,6 +40,8 @@ mod vault;
 mod wire;
 mod world;
 
+pub use probe::{NotReady, Probes, Question};
+
 /// Arguments of `shop-agent run`.
 #[derive(Debug, Args)]
 pub struct RunArgs {
@@ -58,6 +60,40 @@ pub struct RunArgs {
     pub secrets: PathBuf,
 }
 
+/// Where an agent is: what it keeps, and whom it reaches how.
+pub struct Place<E> {
+    /// Directory of the vault and the ledger.
+    pub vault: PathBuf,
+    /// Directory with one secrets volume per consumer.
+    pub secrets: PathBuf,
+    /// Containers.
+    pub engine: Arc<E>,
+    /// Who learns our keys.
+    pub broker: Arc<dyn Introduce>,
+    /// Readiness.
+    pub probes: Arc<dyn Probes>,
+    /// Where enrolment is answered.
+    pub enrolment: Address,
+    /// Where sessions are answered.
+    pub sessions: Address,
+}
+
+impl Place<BrokerEngine> {
+    /// In a store's networks, with a node agent.
+    fn inside(args: RunArgs) -> Self {
+        let beside = |name: &str| Address::Unix(args.broker.with_file_name(name));
+        Self {
+            engine: Arc::new(BrokerEngine::new(&args.broker)),
+            probes: Arc::new(probe::NetworkProbes),
+            enrolment: beside("enroll.sock"),
+            sessions: beside("session.sock"),
+            broker: Arc::new(args.broker),
+            vault: args.vault,
+            secrets: args.secrets,
+        }
+    }
+}
+
 /// How long the last words may take.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
@@ -67,15 +103,16 @@ const LAST_WORDS: Duration = Duration::from_millis(500);
 /// When the vault or the ledger cannot be used.
 pub async fn run(args: RunArgs) -> anyhow::Result<()> {
     let cancel = CancellationToken::new();
+    let place = Place::inside(args);
     let mut term = signal(SignalKind::terminate())?;
     let mut int = signal(SignalKind::interrupt())?;
     let (introduction, vault) = tokio::select! {
-        unlocked = unlock(&args) => unlocked?,
+        unlocked = unlock(&place) => unlocked?,
         _ = term.recv() => return Ok(()),
         _ = int.recv() => return Ok(()),
     };
     tracing::info!(store = %introduction.store, node = %introduction.node, "vault open");
-    let mut tasks = start(&args, introduction, vault, &cancel)?;
+    let mut tasks = start(place, introduction, vault, &cancel)?;
     tokio::select! {
         _ = term.recv() => {}
         _ = int.recv() => {}
@@ -94,9 +131,23 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Runs at a place until something of it ends unexpectedly or it is cancelled: [`run`] without the process around it.
+///
+/// # Errors
+/// When the vault or the ledger cannot be used.
+pub async fn serve<E: StoreEngine>(
+    place: Place<E>,
+    cancel: CancellationToken,
+) -> anyhow::Result<()> {
+    let (introduction, vault) = unlock(&place).await?;
+    let mut tasks = start(place, introduction, vault, &cancel)?;
+    tasks.join_next().await;
+    Ok(())
+}
+
 /// Shows our keys to the node, and opens the vault with the key it answers; makes both the first time.
-async fn unlock(args: &RunArgs) -> anyhow::Result<(Introduction, vault::Vault)> {
-    let known = vault::public_keys(&args.vault).context("reading the vault's public keys")?;
+async fn unlock<E>(place: &Place<E>) -> anyhow::Result<(Introduction, vault::Vault)> {
+    let known = vault::public_keys(&place.vault).context("reading the vault's public keys")?;
     let (fresh, keys) = match known {
         Some(keys) => (None, keys),
         None => {
@@ -105,20 +156,23 @@ async fn unlock(args: &RunArgs) -> anyhow::Result<(Introduction, vault::Vault)> 
             (Some(content), keys)
         }
     };
-    let introduction = introduced(args, &keys).await;
+    let introduction = introduced(&*place.broker, &keys).await;
     let (store, key) = (introduction.store.clone(), introduction.vault_key.clone());
     let vault = match fresh {
-        Some(content) => vault::Vault::create(&args.vault, store, key, content),
-        None => vault::Vault::open(&args.vault, store, key),
+        Some(content) => vault::Vault::create(&place.vault, store, key, content),
+        None => vault::Vault::open(&place.vault, store, key),
     }
     .context("opening the vault")?;
     Ok((introduction, vault))
 }
 
-async fn introduced(args: &RunArgs, keys: &vault::PublicKeys) -> Introduction {
+async fn introduced(broker: &dyn Introduce, keys: &vault::PublicKeys) -> Introduction {
     let mut backoff = Backoff::default();
     loop {
-        match introduce(&args.broker, keys.identity_spki.clone(), keys.sealing).await {
+        match broker
+            .introduce(keys.identity_spki.clone(), keys.sealing)
+            .await
+        {
             Ok(introduction) => return introduction,
             Err(error) => {
                 tracing::warn!(%error, "the node agent does not answer");
@@ -128,13 +182,13 @@ async fn introduced(args: &RunArgs, keys: &vault::PublicKeys) -> Introduction {
     }
 }
 
-fn start(
-    args: &RunArgs,
+fn start<E: StoreEngine>(
+    place: Place<E>,
     introduction: Introduction,
     vault: vault::Vault,
     cancel: &CancellationToken,
 ) -> anyhow::Result<JoinSet<()>> {
-    let ledger = SharedLedger::new(Ledger::open(&args.vault).context("opening the ledger")?);
+    let ledger = SharedLedger::new(Ledger::open(&place.vault).context("opening the ledger")?);
     let known_roots = vault
         .content()
         .credential
@@ -143,7 +197,7 @@ fn start(
         .unwrap_or_default();
     let trust = Trust::new(introduction.root_pins.iter().copied(), known_roots)?;
     let vault: act::SharedVault = Arc::new(std::sync::Mutex::new(vault));
-    let engine = Arc::new(BrokerEngine::new(&args.broker));
+    let engine = place.engine;
     let envelope = Arc::new(sealed::Envelope {
         store: introduction.store.clone(),
         root_pin: introduction.operator_root_pin,
@@ -157,28 +211,29 @@ fn start(
         vault: vault.clone(),
         ledger: ledger.clone(),
         mailbox: deliver::Mailbox {
-            root: args.secrets.clone(),
+            root: place.secrets,
             boot_id: introduction.host_boot_id.clone(),
         },
-        probes: Arc::new(probe::NetworkProbes),
+        probes: place.probes,
         envelope: envelope.clone(),
     });
     let (commands, command_queue) = mpsc::channel(8);
     let (notices, notice_queue) = mpsc::channel(64);
+    let (runs, run_view) = watch::channel(Vec::new());
     let (reports, report_view) = watch::channel(report::Report::waiting(None, "no_order", ""));
-    let beside = |name: &str| Address::Unix(args.broker.with_file_name(name));
     let session = session::Session {
         certified: credentials::Certified {
             store: introduction.store.clone(),
             trust,
             vault,
-            enrolment: beside("enroll.sock"),
-            broker: args.broker.clone(),
+            enrolment: place.enrolment,
+            broker: place.broker,
         },
-        agents: beside("session.sock"),
+        agents: place.sessions,
         ledger,
         commands,
         reports: report_view,
+        runs: run_view,
         notices: Mutex::new(notice_queue),
         envelope: envelope.clone(),
         boot_id: introduction.host_boot_id,
@@ -188,6 +243,7 @@ fn start(
     let wires = reconcile::Wires {
         commands: command_queue,
         reports,
+        runs,
         notices,
     };
     let reconciler = reconcile::Reconciler::new(introduction.store, tools, wires);

@@ -23,11 +23,35 @@ const WORRIED: Duration = Duration::from_secs(1);
 /// Failures in a row that make something ready unready: one may be a busy moment.
 const PATIENCE: u32 = 3;
 
+/// While another replica could answer in its place: a frozen one is left out within two seconds.
+const BRISK: Duration = Duration::from_millis(300);
+/// As [`WORRIED`], then.
+const BRISK_WORRIED: Duration = Duration::from_millis(100);
+/// As [`PATIENCE`], then.
+const BRISK_PATIENCE: u32 = 2;
+/// Longest wait for an answer, then.
+pub const BRISK_DEADLINE: Duration = Duration::from_millis(400);
+/// While an update waits for two good answers.
+const WATCH_EAGER: Duration = Duration::from_millis(200);
+/// How long that may be.
+const WATCH_EAGERLY: Duration = Duration::from_secs(5);
+
+/// How often a container is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Pace {
+    /// As seldom as will do.
+    Steady,
+    /// Often: another one could answer in its place.
+    Brisk,
+}
+
 /// What is asked about: one start of one container, or the whole store through one of them.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Ask {
     /// Its own readiness.
-    Replica(ReplicaKey, u64),
+    Replica(ReplicaKey, u64, Pace),
+    /// The deep check through it, every answer told: an update depends on it.
+    Watch(ReplicaKey, u64),
     /// The deep check through it.
     Deep(ReplicaKey, u64),
 }
@@ -47,6 +71,7 @@ impl Answer {
     pub const fn health(&self) -> Health {
         match self.verdict {
             Ok(()) => Health::Ready,
+            Err(NotReady::TimedOut) => Health::Frozen,
             Err(_) => Health::Unready,
         }
     }
@@ -107,7 +132,7 @@ async fn keep_asking(
     answers: mpsc::Sender<Answer>,
 ) {
     let began = Instant::now();
-    let mut rhythm = Rhythm::default();
+    let mut rhythm = Rhythm::of(&subject);
     loop {
         let verdict = probes.ask(&question).await;
         if rhythm.note(verdict.is_ok()) {
@@ -128,9 +153,30 @@ async fn keep_asking(
 struct Rhythm {
     told: Option<bool>,
     failures: u32,
+    kind: Kind,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Kind {
+    #[default]
+    Steady,
+    Brisk,
+    Watch,
 }
 
 impl Rhythm {
+    fn of(ask: &Ask) -> Self {
+        let kind = match ask {
+            Ask::Replica(.., Pace::Brisk) => Kind::Brisk,
+            Ask::Watch(..) => Kind::Watch,
+            Ask::Replica(..) | Ask::Deep(..) => Kind::Steady,
+        };
+        Self {
+            kind,
+            ..Self::default()
+        }
+    }
+
     /// Notes an answer. `true`: it is news.
     fn note(&mut self, good: bool) -> bool {
         self.failures = if good {
@@ -140,7 +186,8 @@ impl Rhythm {
         };
         let news = match self.told {
             None => true,
-            Some(true) => !good && self.failures >= PATIENCE,
+            _ if self.kind == Kind::Watch => true,
+            Some(true) => !good && self.failures >= self.patience(),
             Some(false) => good,
         };
         if news {
@@ -149,8 +196,20 @@ impl Rhythm {
         news
     }
 
+    const fn patience(&self) -> u32 {
+        match self.kind {
+            Kind::Brisk => BRISK_PATIENCE,
+            Kind::Steady | Kind::Watch => PATIENCE,
+        }
+    }
+
     fn pause(&self, since_start: Duration) -> Duration {
+        let brisk = self.kind == Kind::Brisk;
         match (self.told, self.failures) {
+            _ if self.kind == Kind::Watch && since_start < WATCH_EAGERLY => WATCH_EAGER,
+            _ if self.kind == Kind::Watch => WORRIED,
+            (Some(true), 0) if brisk => BRISK,
+            (Some(true), _) if brisk => BRISK_WORRIED,
             (Some(true), 0) => STEADY,
             (Some(true), _) => WORRIED,
             _ if since_start < Duration::from_secs(20) => EAGER,

@@ -1,55 +1,75 @@
 //! Which containers to ask now, and how.
 
 use shop_plan::{NetworkName, Probe, ServicePlan, StorePlan, address};
-use shop_proto::ReplicaKey;
+use shop_proto::{ReplicaKey, Slot};
 
 use super::{
     act::{SharedVault, locked},
     order::Order,
     probe::{DEADLINE, DEEP_DEADLINE, Question},
-    prober::Ask,
+    prober::{Ask, BRISK_DEADLINE, Pace},
     steps::{Goal, Input, Replica, serve},
     world::World,
 };
+use crate::ledger::Phase;
 
-/// Whom to ask: everything that runs and should, and the whole store once everything it goes through is ready.
-pub fn wanted(input: &Input<'_>, world: &World) -> Vec<Ask> {
+/// Whom to ask: everything that runs and should, and the whole store once everything it goes through is ready. `true`: it belongs to
+/// the plan on its way in.
+pub fn wanted(input: &Input<'_>, world: &World) -> Vec<(Ask, bool)> {
     if input.goal() != Goal::Run {
         return Vec::new();
     }
-    let mut asks: Vec<Ask> = input
+    let mut asks: Vec<(Ask, bool)> = input
         .wanted()
-        .filter(|(_, key)| input.replicas.get(key).is_some_and(Replica::running))
-        .map(|(_, key)| {
-            let start = world.start(&key);
-            Ask::Replica(key, start)
+        .filter(|it| input.replicas.get(&it.key).is_some_and(Replica::running))
+        .map(|it| {
+            let start = world.start(&it.key);
+            let others = it.service.kind.slotted() && input.spec.replicas(&it.service.name) > 1;
+            let pace = if others { Pace::Brisk } else { Pace::Steady };
+            (Ask::Replica(it.key, start, pace), it.next)
         })
         .collect();
-    let edge = input
-        .wanted()
-        .find(|(service, key)| {
-            service.name == input.plan.edge.service
-                && service.deep.is_some()
-                && input.replicas.get(key).is_some_and(Replica::ready)
+    let edge_in = |slot: Slot| {
+        input.wanted().find(|it| {
+            it.service.name == it.plan.edge.service
+                && it.key.slot == slot
+                && input.replicas.get(&it.key).is_some_and(Replica::ready)
         })
-        .map(|(_, key)| key);
-    if let Some(key) = edge
+    };
+    if let Some(edge) = edge_in(input.slot())
+        && edge.service.deep.is_some()
         && serve::deep_due(input)
     {
-        let start = world.start(&key);
-        asks.push(Ask::Deep(key, start));
+        let start = world.start(&edge.key);
+        asks.push((Ask::Deep(edge.key, start), edge.next));
+    }
+    let update = input.entries.open_update();
+    let checked = update.filter(|it| matches!(it.phase, Phase::Checking | Phase::Switched));
+    if let Some(edge) = checked.and_then(|update| edge_in(update.slot)) {
+        let start = world.start(&edge.key);
+        asks.push((Ask::Watch(edge.key, start), edge.next));
     }
     asks
 }
 
 /// How to ask. None when the plan or the node gives it no address we can reach.
-pub fn question(ask: &Ask, order: &Order, world: &World, vault: &SharedVault) -> Option<Question> {
-    let plan: &StorePlan = &order.rendered.plan;
-    let (Ask::Replica(key, _) | Ask::Deep(key, _)) = ask;
+pub fn question(
+    ask: &Ask,
+    plan: &StorePlan,
+    host: String,
+    world: &World,
+    vault: &SharedVault,
+) -> Option<Question> {
+    let (Ask::Replica(key, ..) | Ask::Deep(key, _) | Ask::Watch(key, _)) = ask;
     let service = plan.service(&key.service)?;
     let (probe, deadline) = match ask {
+        Ask::Replica(.., Pace::Brisk) => (service.ready.clone(), BRISK_DEADLINE),
         Ask::Replica(..) => (service.ready.clone(), DEADLINE),
         Ask::Deep(..) => (service.deep.clone()?, DEEP_DEADLINE),
+        Ask::Watch(..) => {
+            let probe = service.deep.as_ref().unwrap_or(&service.ready);
+            (probe.clone(), DEEP_DEADLINE)
+        }
     };
     let network = network(service, key)?;
     let part = address::replica(plan, key, network)?;
@@ -68,7 +88,7 @@ pub fn question(ask: &Ask, order: &Order, world: &World, vault: &SharedVault) ->
     Some(Question {
         address,
         probe,
-        host: host(order),
+        host,
         password,
         deadline,
     })
@@ -85,7 +105,7 @@ fn network(service: &ServicePlan, key: &ReplicaKey) -> Option<NetworkName> {
 }
 
 /// The name that the edge would send.
-fn host(order: &Order) -> String {
+pub fn host(order: &Order) -> String {
     let hosts = &order.accepted.spec.hosts;
     hosts
         .iter()

@@ -5,7 +5,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use shop_proto::{ServiceName, StoreId};
+use shop_proto::{Digest, ServiceName, StoreId};
 use tokio::{
     sync::{Notify, mpsc},
     task::{Id, JoinSet},
@@ -14,26 +14,30 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    act::{Outcome, Rendered, Tools, act},
+    act::{Beside, Outcome, Rendered, Tools, act},
     order::{Fit, Order, Refusal},
     prober::{Answer, Ask, Prober},
     questions,
     report::{Complaints, Progress, Report, describe},
     sealed::SealedTo,
-    steps::{Goal, Input, Step, Steps, Target, steps},
+    steps::{Asked, Goal, Input, Step, Steps, Target, steps},
     world::World,
 };
 use crate::{
-    engine::{EngineError, Listing, Serve, StoreEngine},
-    ledger::{Accepted, Entries},
+    engine::{EngineError, Listing, Serve, StoreEngine, Traffic},
+    ledger::{Accepted, Drifts, Entries},
     uplink::Backoff,
 };
 
 mod outcome;
+mod plans;
+mod tasks;
 #[cfg(test)]
 mod tests;
 mod wires;
 
+use plans::{Orders, Watch};
+pub use tasks::{AboutRun, AskedRun};
 pub use wires::{Command, Event, Notice, Wires};
 
 /// A list is the truth; hints may be lost.
@@ -48,12 +52,14 @@ const TASKS_GRACE: Duration = Duration::from_secs(15);
 /// What a running task of ours is about, should it die.
 enum Work {
     List,
+    Count,
     Step(Target),
     LastWords,
 }
 
 enum Happened {
     Listed(u64, Result<Listing, EngineError>),
+    Counted(Result<Traffic, EngineError>),
     Acted(Box<Step>, Outcome),
     LastWords(Target, Option<SealedTo>),
 }
@@ -65,6 +71,8 @@ pub struct Reconciler<E> {
     wires: Wires,
     world: World,
     order: Option<Order>,
+    orders: Option<Orders>,
+    watch: Watch,
     entries: Entries,
     acting: JoinSet<Happened>,
     working_on: BTreeMap<Id, Work>,
@@ -72,7 +80,7 @@ pub struct Reconciler<E> {
     answers: mpsc::Receiver<Answer>,
     complaints: Complaints,
     progress: Progress,
-    schedule: BTreeMap<ServiceName, Instant>,
+    drift: Drifts,
     heading: Option<Goal>,
     tasks_until: Instant,
     list_due: Instant,
@@ -91,6 +99,9 @@ impl<E: StoreEngine> Reconciler<E> {
             wires,
             world: World::default(),
             order: None,
+            orders: None,
+            watch: Watch::new(now),
+            drift: entries.drift.clone(),
             entries,
             acting: JoinSet::new(),
             working_on: BTreeMap::new(),
@@ -98,7 +109,6 @@ impl<E: StoreEngine> Reconciler<E> {
             answers,
             complaints: Complaints::default(),
             progress: Progress::default(),
-            schedule: BTreeMap::new(),
             heading: None,
             tasks_until: now,
             list_due: now,
@@ -128,6 +138,11 @@ impl<E: StoreEngine> Reconciler<E> {
                     Some(Command::Desired(accepted, reply)) => {
                         let answer = self.accept(*accepted).await;
                         // The session may be gone; the order is on disk or refused all the same.
+                        let _ = reply.send(answer);
+                    }
+                    Some(Command::Run(about, reply)) => {
+                        let answer = self.about_run(about).await;
+                        // As above.
                         let _ = reply.send(answer);
                     }
                     None => return,
@@ -168,22 +183,47 @@ impl<E: StoreEngine> Reconciler<E> {
             ));
             return list_due;
         }
-        match order.fit(&self.world.plans) {
+        let Some(mut orders) = self.orders(&order) else {
+            let about = Some((order.accepted.generation, order.spec));
+            self.tell(Report::waiting(
+                about,
+                "render_failed",
+                "this release cannot render the plan that serves",
+            ));
+            return list_due;
+        };
+        match orders.force.fit(&self.world.plans) {
             Fit::Known => {}
-            fit => return self.misfit(&order, fit, now).min(list_due),
+            fit => return self.misfit(&orders.force.clone(), fit, now).min(list_due),
+        }
+        match order.fit(&self.world.plans) {
+            Fit::Known => orders.known = true,
+            fit => self.coming(&order, fit, now),
         }
         self.world.settle(now);
-        let decided = self.decided(&order, now);
+        let wall = Timestamp::now().as_millisecond();
+        self.watch.follow(&self.entries, now, wall);
+        self.count(now);
+        let decided = self.decided(&orders, now);
         for step in decided.now {
-            self.begin(&order.rendered, step, now);
+            let next = Self::under_next(&orders, &self.input(&orders), &step);
+            self.begin(orders.rendered(next), orders.beside(), step);
         }
-        self.ask(&order);
-        self.describe(&order);
-        decided.wake.map_or(list_due, |wake| wake.min(list_due))
+        self.ask(&orders);
+        self.describe(&orders);
+        self.tell_runs();
+        let count_due =
+            (self.watch.counts() && !self.watch.counting).then_some(self.watch.count_due);
+        [decided.wake, count_due, Some(self.list_due), Some(list_due)]
+            .into_iter()
+            .flatten()
+            .filter(|at| *at > now)
+            .min()
+            .unwrap_or(list_due)
     }
 
-    fn decided(&mut self, order: &Order, now: Instant) -> Steps {
-        let goal = self.input(order).goal();
+    fn decided(&mut self, orders: &Orders, now: Instant) -> Steps {
+        let goal = self.input(orders).goal();
         if self.heading.replace(goal) != Some(goal) {
             self.tasks_until = now + TASKS_GRACE;
             self.progress.begin_anew();
@@ -191,42 +231,47 @@ impl<E: StoreEngine> Reconciler<E> {
         if goal != Goal::Run {
             self.world.deep = false;
             self.complaints = Complaints::default();
-            self.schedule.clear();
-        } else if matches!(self.world.serving, Serve::Slot { .. }) {
-            for cron in &order.rendered.plan.cron {
-                self.schedule.entry(cron.task.clone()).or_insert(now);
-            }
         }
-        steps(&self.input(order), now)
+        steps(&self.input(orders), now)
     }
 
-    fn input<'a>(&'a self, order: &'a Order) -> Input<'a> {
+    fn input<'a>(&'a self, orders: &'a Orders) -> Input<'a> {
         Input {
-            plan: &order.rendered.plan,
-            spec: &order.accepted.spec,
+            plan: &orders.force.rendered.plan,
+            digest: orders.force.rendered.digest,
+            next: orders
+                .next
+                .as_ref()
+                .map(|next| (&*next.rendered.plan, next.rendered.digest)),
+            asked: Asked {
+                accepted: &orders.asked.accepted,
+                plan: &orders.asked.rendered.plan,
+                digest: orders.asked.rendered.digest,
+                known: orders.known,
+            },
+            spec: &orders.asked.accepted.spec,
             entries: &self.entries,
             replicas: &self.world.replicas,
             delivered: &self.world.delivered,
             serving: &self.world.serving,
             deep: self.world.deep,
+            watching: &self.watch.seen,
+            lingering: &self.world.lingering,
             busy: &self.world.busy,
             holds: &self.world.holds,
-            schedule: &self.schedule,
             tasks_until: self.tasks_until,
-            run_seed: u64::try_from(Timestamp::now().as_second()).unwrap_or(0),
+            wall: Timestamp::now(),
+            drift: &self.drift,
         }
     }
 
-    fn begin(&mut self, rendered: &Rendered, step: Step, now: Instant) {
+    fn begin(&mut self, rendered: Rendered, beside: Beside, step: Step) {
         tracing::debug!(?step, "step");
         let target = step.target();
         self.world.busy.insert(target.clone());
-        if let Step::RunTask(run) = &step {
-            self.schedule.insert(run.task.clone(), now);
-        }
-        let (tools, rendered) = (self.tools.clone(), rendered.clone());
+        let tools = self.tools.clone();
         let task = self.acting.spawn(async move {
-            let outcome = act(&tools, &rendered, step.clone()).await;
+            let outcome = act(&tools, &rendered, beside, step.clone()).await;
             Happened::Acted(Box::new(step), outcome)
         });
         self.working_on.insert(task.id(), Work::Step(target));
@@ -252,25 +297,37 @@ impl<E: StoreEngine> Reconciler<E> {
         self.list_due = self.list_due.min(soonest);
     }
 
+    /// The node does not know the newest plan yet, or another one: what is in force goes on.
+    fn coming(&mut self, order: &Order, fit: Fit, now: Instant) {
+        match fit {
+            Fit::Known => {}
+            Fit::Unknown => self.list_due = self.list_due.min(now + PLAN_POLL),
+            Fit::Mismatch(theirs) => self.mismatch(order, theirs),
+        }
+    }
+
+    fn mismatch(&mut self, order: &Order, theirs: Digest) {
+        let generation = order.accepted.generation.get();
+        if self.refused.replace(generation) != Some(generation) {
+            let message = mismatch(order, theirs);
+            self.refuse(Refusal {
+                generation,
+                code: "plan_mismatch",
+                message,
+            });
+        }
+    }
+
     /// The node does not know our plan: nothing may be done under it.
     fn misfit(&mut self, order: &Order, fit: Fit, now: Instant) -> Instant {
         let about = Some((order.accepted.generation, order.spec));
-        let generation = order.accepted.generation.get();
         if let Fit::Mismatch(theirs) = fit {
-            let ours = order.rendered.digest;
-            let message = format!(
-                "the node renders plan {}, this agent {}",
-                theirs.short(),
-                ours.short()
-            );
-            self.tell(Report::waiting(about, "plan_mismatch", &message));
-            if self.refused.replace(generation) != Some(generation) {
-                self.refuse(Refusal {
-                    generation,
-                    code: "plan_mismatch",
-                    message,
-                });
-            }
+            self.tell(Report::waiting(
+                about,
+                "plan_mismatch",
+                &mismatch(order, theirs),
+            ));
+            self.mismatch(order, theirs);
             return now + RELIST;
         }
         self.tell(Report::waiting(
@@ -292,10 +349,12 @@ impl<E: StoreEngine> Reconciler<E> {
             return Ok(());
         }
         let order = Order::render(&self.store, accepted.clone())?;
+        self.fits_data(&order)?;
+        let served = self.has_served();
         let recorded = self
             .tools
             .ledger
-            .change(move |entries| entries.accepted = Some(accepted))
+            .change(move |entries| entries.accept(accepted, served))
             .await;
         if let Err(error) = recorded {
             // Not acknowledged and not acted on: the control plane sends it again.
@@ -313,29 +372,62 @@ impl<E: StoreEngine> Reconciler<E> {
         Ok(())
     }
 
-    fn ask(&mut self, order: &Order) {
-        let wanted = {
-            let input = self.input(order);
-            questions::wanted(&input, &self.world)
+    /// Refuses code that cannot work with what a migration has made of the data.
+    fn fits_data(&self, order: &Order) -> Result<(), Refusal> {
+        let plan = &order.rendered.plan;
+        let held = self.entries.schema;
+        match held.filter(|held| plan.schema() < held.schema.min(held.works_from)) {
+            None => Ok(()),
+            Some(held) => Err(Refusal {
+                generation: order.accepted.generation.get(),
+                code: "schema_too_new",
+                message: format!(
+                    "the database has schema {}, on which code for schema {} does not work; the oldest that does is {}",
+                    held.schema,
+                    plan.schema(),
+                    held.works_from
+                ),
+            }),
+        }
+    }
+
+    /// Whether the store has served, as far as a release before could tell.
+    fn has_served(&self) -> bool {
+        let installed = self.order.as_ref().is_some_and(|order| {
+            let mut once = order.rendered.plan.tasks.iter().filter(|task| task.once);
+            let done = |task: &shop_plan::TaskPlan| self.entries.tasks_done.contains(&task.name);
+            once.clone().next().is_some() && once.all(done)
+        });
+        installed && matches!(self.world.serving, Serve::Slot { .. })
+    }
+
+    fn ask(&mut self, orders: &Orders) {
+        let (wanted, of_next): (Vec<Ask>, Vec<bool>) = {
+            let input = self.input(orders);
+            questions::wanted(&input, &self.world).into_iter().unzip()
         };
         self.complaints.replicas.retain(|key, _| {
             wanted
                 .iter()
-                .any(|ask| matches!(ask, Ask::Replica(asked, _) if asked == key))
+                .any(|ask| matches!(ask, Ask::Replica(asked, ..) if asked == key))
         });
         if !wanted.iter().any(|ask| matches!(ask, Ask::Deep(..))) {
             self.complaints.deep = None;
         }
         let (world, vault) = (&self.world, &self.tools.vault);
-        self.prober
-            .set(&wanted, |ask| questions::question(ask, order, world, vault));
+        self.prober.set(&wanted, |ask| {
+            let position = wanted.iter().position(|it| it == ask)?;
+            let rendered = orders.rendered(of_next[position]);
+            let host = questions::host(&orders.asked);
+            questions::question(ask, &rendered.plan, host, world, vault)
+        });
     }
 
-    fn describe(&mut self, order: &Order) {
+    fn describe(&mut self, orders: &Orders) {
         let mut progress = std::mem::take(&mut self.progress);
         let report = describe(
-            order,
-            &self.input(order),
+            &orders.asked,
+            &self.input(orders),
             &self.world,
             &self.complaints,
             &mut progress,
@@ -385,6 +477,14 @@ impl<E: StoreEngine> Reconciler<E> {
     fn notify(&self, notice: Notice) {
         let _ = self.wires.notices.try_send(notice);
     }
+}
+
+fn mismatch(order: &Order, theirs: Digest) -> String {
+    format!(
+        "the node renders plan {}, this agent {}",
+        theirs.short(),
+        order.rendered.digest.short()
+    )
 }
 
 /// Turns the node's hints into wake-ups. While there are none, the relist timer does the work.

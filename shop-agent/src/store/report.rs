@@ -1,6 +1,6 @@
 //! What the control plane and people are told about the store: derived from what is, never from what was meant. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use shop_plan::StorePlan;
 use shop_proto::{Digest, Generation, ReplicaKey, ServiceName, Slot};
@@ -9,10 +9,14 @@ use super::{
     order::Order,
     probe::NotReady,
     sealed::SealedTo,
-    steps::{Goal, Health, Input, Replica, Target, serve},
+    steps::{Goal, Health, Input, Replica, Target, Wanted, serve},
     world::{Problem, World},
 };
 use crate::engine::{ContainerState, Exit, Serve};
+
+pub mod changes;
+
+pub use changes::Changes;
 
 /// The store in one word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +33,8 @@ pub enum State {
     Stopping,
     /// At rest.
     Stopped,
+    /// Something is lost that nobody here can bring back.
+    Failed,
 }
 
 /// One container.
@@ -97,6 +103,10 @@ pub struct Report {
     pub serving: Option<Slot>,
     /// Last restart carried out.
     pub restart_seq: u64,
+    /// What is in force, on its way in, and taken back.
+    pub changes: Changes,
+    /// Volumes that existed and are gone.
+    pub lost_volumes: BTreeSet<ServiceName>,
 }
 
 /// What the probes complain about.
@@ -133,6 +143,8 @@ impl Report {
             steps: Vec::new(),
             serving: None,
             restart_seq: 0,
+            changes: Changes::default(),
+            lost_volumes: BTreeSet::new(),
         }
     }
 }
@@ -201,7 +213,7 @@ pub fn describe(
         .filter_map(|plan| task(world, &plan.name));
     let replicas: Vec<ReplicaReport> = input
         .wanted()
-        .map(|(_, key)| replica(input, world, key, goal))
+        .map(|it| replica(input, world, it.key, goal))
         .chain(tasks)
         .map(|replica| progress.since(replica, now_unix_ms))
         .collect();
@@ -221,9 +233,11 @@ pub fn describe(
         ),
         serving: match input.serving {
             Serve::Slot { slot, .. } => Some(*slot),
-            Serve::None | Serve::Maintenance => None,
+            Serve::None | Serve::Maintenance | Serve::Paused => None,
         },
         restart_seq: input.entries.restart_seq,
+        changes: changes::describe(input),
+        lost_volumes: world.lost_volumes.clone(),
     }
 }
 
@@ -238,29 +252,34 @@ fn in_order(mut steps: Vec<StepReport>) -> Vec<StepReport> {
 }
 
 fn state(input: &Input<'_>, world: &World, complaints: &Complaints, goal: Goal) -> State {
-    let active = input.replicas.values().any(Replica::running) || *input.serving != Serve::None;
+    let active = input.replicas.values().any(Replica::running)
+        || *input.serving != serve::at_rest(input.spec.run_state);
     match goal {
         Goal::Stop if active || !input.busy.is_empty() => State::Stopping,
         Goal::Stop => State::Stopped,
         Goal::Restart => State::Stopping,
+        Goal::Run if !world.lost_volumes.is_empty() => State::Failed,
+        Goal::Run if serve::page(input) && !input.spec.maintenance => State::Degraded,
         Goal::Run => match input.serving {
-            Serve::Slot { slot, .. } if *slot == input.slot() => {
-                let well = input.wanted().all(|(_, key)| {
-                    input.replicas.get(&key).is_some_and(|replica| {
-                        replica.running() && replica.health != Health::Unready
-                    })
+            Serve::Slot { .. } | Serve::Maintenance => {
+                let well = input.wanted().filter(|it| !it.next).all(|it| {
+                    input
+                        .replicas
+                        .get(&it.key)
+                        .is_some_and(|replica| replica.running() && !replica.health.bad())
                 });
-                let looping = world
-                    .records
-                    .values()
-                    .any(super::supervise::Record::looping);
+                let looping = world.records.iter().any(|(target, record)| {
+                    let coming =
+                        |key: &ReplicaKey| input.wanted().any(|it| it.next && it.key == *key);
+                    record.looping() && !matches!(target, Target::Replica(key) if coming(key))
+                });
                 if well && !looping && complaints.deep.is_none() {
                     State::Running
                 } else {
                     State::Degraded
                 }
             }
-            _ => State::Starting,
+            Serve::None | Serve::Paused => State::Starting,
         },
     }
 }
@@ -294,6 +313,14 @@ fn replica(input: &Input<'_>, world: &World, key: ReplicaKey, goal: Goal) -> Rep
     }
 }
 
+fn lost(world: &World) -> String {
+    let names: Vec<&str> = world.lost_volumes.iter().map(ServiceName::as_str).collect();
+    format!(
+        "the data of {} is gone from the node; nothing that uses it is started, and no empty one takes its place",
+        names.join(", ")
+    )
+}
+
 /// A task that failed is told like a container; one that did not is a step only.
 fn task(world: &World, name: &ServiceName) -> Option<ReplicaReport> {
     let target = Target::Task(name.clone());
@@ -324,6 +351,14 @@ fn trouble(
     goal: Goal,
 ) -> (&'static str, String) {
     let tell = |problem: &Problem| (problem.reason, problem.message.clone());
+    if !world.lost_volumes.is_empty() {
+        return ("volume_lost", lost(world));
+    }
+    if goal == Goal::Run
+        && let Some(told) = changes::trouble(input)
+    {
+        return told;
+    }
     let secrets = input.plan.secret_consumers();
     let first = secrets
         .keys()
@@ -332,7 +367,8 @@ fn trouble(
     if let Some(found) = first {
         return found;
     }
-    for (_, key) in input.wanted() {
+    // What is on its way in is told by the update.
+    for Wanted { key, .. } in input.wanted().filter(|it| !it.next) {
         let target = Target::Replica(key.clone());
         let looping = world
             .records
@@ -358,7 +394,8 @@ fn trouble(
         return tell(problem);
     }
     if goal == Goal::Run {
-        if let Some((key, complaint)) = complaints.replicas.iter().next() {
+        let in_force = |key: &ReplicaKey| input.wanted().any(|it| !it.next && it.key == *key);
+        if let Some((key, complaint)) = complaints.replicas.iter().find(|it| in_force(it.0)) {
             return (
                 "probe_failed",
                 format!("{} is not ready: {complaint}", key.service),
@@ -405,9 +442,9 @@ fn progress_of(input: &Input<'_>, world: &World, goal: Goal) -> Vec<(String, Ste
             judge(
                 input
                     .wanted()
-                    .all(|(_, key)| input.replicas.contains_key(&key)),
-                input.wanted().any(|(_, key)| {
-                    !input.replicas.contains_key(&key) && problem(&Target::Replica(key))
+                    .all(|it| input.replicas.contains_key(&it.key)),
+                input.wanted().any(|it| {
+                    !input.replicas.contains_key(&it.key) && problem(&Target::Replica(it.key))
                 }),
                 true,
             ),
@@ -446,7 +483,7 @@ fn progress_of(input: &Input<'_>, world: &World, goal: Goal) -> Vec<(String, Ste
 }
 
 fn stop_progress(input: &Input<'_>) -> Vec<(String, StepState)> {
-    let silent = *input.serving == Serve::None;
+    let silent = *input.serving == serve::at_rest(input.spec.run_state);
     let mut steps = vec![(
         "unserve".to_owned(),
         if silent {

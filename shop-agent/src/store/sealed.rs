@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     engine::{LogSource, StoreEngine},
-    ledger::SharedLedger,
+    ledger::{SharedLedger, Stage},
 };
 
 /// Lines of a service's output in one answer.
@@ -257,6 +257,9 @@ impl<E: StoreEngine> Envelope<E> {
     }
 
     async fn log(&self, order: &Order, subject: &str) -> Result<Zeroizing<Vec<u8>>, Refused> {
+        if let Some(rest) = subject.strip_prefix("task.") {
+            return self.output(rest).await;
+        }
         let name: ServiceName = subject.parse().map_err(|_| Refused::UnknownSubject)?;
         let service = order
             .rendered
@@ -278,6 +281,31 @@ impl<E: StoreEngine> Envelope<E> {
             .await
             .map(Zeroizing::new)
             .map_err(|_| Refused::Unavailable)
+    }
+
+    /// What a run wrote: `<run>` its last lines, `<run>.<bytes>` all but the first so many bytes, as much as one answer holds.
+    async fn output(&self, of: &str) -> Result<Zeroizing<Vec<u8>>, Refused> {
+        let (id, after) = match of.split_once('.') {
+            None => (of, None),
+            Some((id, after)) => {
+                let after: u64 = after.parse().map_err(|_| Refused::UnknownSubject)?;
+                (id, Some(after))
+            }
+        };
+        let entries = self.ledger.entries();
+        let run = entries.runs.find(id).ok_or(Refused::UnknownSubject)?;
+        if matches!(run.stage, Stage::Queued) {
+            return Ok(Zeroizing::new(Vec::new()));
+        }
+        let source = LogSource::Task {
+            task: run.task.clone(),
+            run: run.id.clone(),
+        };
+        let text = match after {
+            Some(bytes) => self.engine.logs_after(&source, bytes).await,
+            None => self.engine.logs(&source, LOG_LINES).await,
+        };
+        text.map(Zeroizing::new).map_err(|_| Refused::Unavailable)
     }
 
     async fn remember(&self, mark: RosterMark) -> bool {

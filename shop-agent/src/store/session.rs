@@ -1,11 +1,9 @@
 //! The session with the control plane: orders in, reports out. While there is none, everything else goes on.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use shop_proto::wire::agent::v1::{
-    self as api, agent_client::AgentClient, agent_message, control_message,
-};
+use shop_proto::wire::agent::v1::{self as api, agent_client::AgentClient, control_message};
 use tokio::{
     sync::{Mutex, mpsc, oneshot, watch},
     time::Instant,
@@ -16,7 +14,7 @@ use tonic::Streaming;
 
 use super::{
     credentials::Certified,
-    reconcile::{Command, Notice},
+    reconcile::{AboutRun, Command, Notice},
     report::Report,
     sealed::Envelope,
     wire,
@@ -24,7 +22,7 @@ use super::{
 use crate::{
     engine::StoreEngine,
     identity::Credential,
-    ledger::SharedLedger,
+    ledger::{Run, SharedLedger},
     uplink::{Address, Ended, channel, keep},
 };
 
@@ -47,6 +45,8 @@ pub struct Session<E> {
     pub commands: mpsc::Sender<Command>,
     /// From the reconciler.
     pub reports: watch::Receiver<Report>,
+    /// From the reconciler: runs of tasks.
+    pub runs: watch::Receiver<Vec<Run>>,
     /// From the reconciler. One session at a time.
     pub notices: Mutex<mpsc::Receiver<Notice>>,
     /// Answers sealed requests.
@@ -109,6 +109,9 @@ impl<E: StoreEngine> Session<E> {
     ) -> anyhow::Result<Ended> {
         let mut reports = self.reports.clone();
         reports.mark_changed();
+        let mut runs = self.runs.clone();
+        runs.mark_changed();
+        let mut told_runs = BTreeMap::new();
         let mut notices = self.notices.lock().await;
         let mut previous = self.previous.lock().await.take();
         let mut sent_at = None;
@@ -135,6 +138,13 @@ impl<E: StoreEngine> Session<E> {
                     say(&outbound, message).await?;
                     sent_at = Some(Instant::now());
                     self.escrow(&mut escrowed, &outbound).await?;
+                }
+                changed = runs.changed() => {
+                    changed?;
+                    let news = runs::news(&runs.borrow_and_update(), &mut told_runs);
+                    for message in news {
+                        say(&outbound, message).await?;
+                    }
                 }
                 Some(notice) = notices.recv() => say(&outbound, wire::notice(notice)).await?,
                 () = tokio::time::sleep_until(renew_at) => match self.certified.renewed(&credential).await {
@@ -199,20 +209,13 @@ impl<E: StoreEngine> Session<E> {
             }
             // Roots are pinned; a bundle comes with every renewal.
             Message::TrustBundle(_) => {}
-            // Every task asked for is refused below: there is nothing to end.
-            Message::CancelTask(_) => {}
-            Message::RunTask(task) => {
-                let refused = api::TaskResult {
-                    operation_id: task.operation_id,
-                    task: task.task,
-                    outcome: "refused".to_owned(),
-                    ..Default::default()
-                };
-                say(
-                    outbound,
-                    wire::message(agent_message::Message::TaskResult(refused)),
-                )
-                .await?;
+            Message::RunTask(task) => self.run_task(task, outbound).await?,
+            Message::CancelTask(task) => self.cancel_task(task, outbound).await?,
+            Message::TaskRecorded(task) => {
+                // Not noted: the end is told again, and recorded again.
+                let _ = self
+                    .about_run(AboutRun::Recorded(task.operation_id))
+                    .await?;
             }
         }
         Ok(None)
@@ -245,6 +248,8 @@ impl<E: StoreEngine> Session<E> {
         }
     }
 }
+
+mod runs;
 
 /// What the session before still says; never, once it has ended.
 async fn heard_out(previous: &mut Option<Previous>) -> control_message::Message {

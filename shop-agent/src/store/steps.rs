@@ -11,15 +11,19 @@
 //!
 //! Stopping is the reverse: nobody serves, then the services nobody running depends on, and so on; slotted ones before fixed ones.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
+use jiff::Timestamp;
 use shop_plan::{ServicePlan, StorePlan, TaskPlan};
 use shop_proto::{Digest, ReplicaKey, RunState, ServiceName, Slot, Spec};
 use tokio::time::Instant;
 
 use crate::{
-    engine::{ContainerState, Serve, TaskRun},
-    ledger::Entries,
+    engine::{ContainerState, Limits, Serve, TaskRun},
+    ledger::{Accepted, DriftKind, DriftWhat, Drifts, Entries, Move, RunBy, RunOutcome},
 };
 
 pub mod serve;
@@ -27,12 +31,21 @@ mod starts;
 mod tasks;
 #[cfg(test)]
 mod tests;
+pub mod update;
+
+pub use update::Watching;
 
 /// Everything a decision depends on.
 #[derive(Debug, Clone, Copy)]
 pub struct Input<'a> {
-    /// What the store consists of.
+    /// The plan in force: it serves, and is repaired.
     pub plan: &'a StorePlan,
+    /// Its digest.
+    pub digest: Digest,
+    /// The plan on its way in, while an update is open and may still be taken back.
+    pub next: Option<(&'a StorePlan, Digest)>,
+    /// The newest order.
+    pub asked: Asked<'a>,
     /// How it should run.
     pub spec: &'a Spec,
     /// What is on disk.
@@ -45,16 +58,46 @@ pub struct Input<'a> {
     pub serving: &'a Serve,
     /// The whole store has answered through its edge service since it was last started.
     pub deep: bool,
+    /// What was seen since the update's phase began.
+    pub watching: &'a Watching,
+    /// Containers that buyers may still be sent to, and until when.
+    pub lingering: &'a BTreeMap<ReplicaKey, Instant>,
     /// What is being worked on.
     pub busy: &'a BTreeSet<Target>,
     /// What must not be touched before a time.
     pub holds: &'a BTreeMap<Target, Instant>,
-    /// When each scheduled task started last, or the schedule began.
-    pub schedule: &'a BTreeMap<ServiceName, Instant>,
     /// Until when running tasks may hold up a stop.
     pub tasks_until: Instant,
-    /// Names a scheduled run.
-    pub run_seed: u64,
+    /// The clock on the wall: schedules and holds go by it.
+    pub wall: Timestamp,
+    /// What somebody changed by hand.
+    pub drift: &'a Drifts,
+}
+
+/// What the control plane asked for last.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked<'a> {
+    /// As recorded.
+    pub accepted: &'a Accepted,
+    /// What it renders to.
+    pub plan: &'a StorePlan,
+    /// The plan's digest.
+    pub digest: Digest,
+    /// Whether the node has rendered the same.
+    pub known: bool,
+}
+
+/// A container that should exist.
+#[derive(Debug, Clone)]
+pub struct Wanted<'a> {
+    /// Of this plan.
+    pub plan: &'a StorePlan,
+    /// Of this service.
+    pub service: &'a ServicePlan,
+    /// Which one.
+    pub key: ReplicaKey,
+    /// Of the plan on its way in.
+    pub next: bool,
 }
 
 /// A container and what we know of it.
@@ -62,6 +105,8 @@ pub struct Input<'a> {
 pub struct Replica {
     /// What it was made from.
     pub spec_hash: Digest,
+    /// The limits it has now, if the engine says.
+    pub limits: Option<Limits>,
     /// What the engine says.
     pub state: ContainerState,
     /// What its probe says.
@@ -77,6 +122,8 @@ pub enum Health {
     Ready,
     /// Cannot.
     Unready,
+    /// Cannot, and does not even say so: nobody answers in time.
+    Frozen,
 }
 
 /// What a step acts on: at most one step at a time acts on each.
@@ -92,6 +139,12 @@ pub enum Target {
     Serve,
     /// The ledger.
     Ledger,
+    /// What the ledger knows of runs.
+    Runs,
+    /// What the ledger knows of drift.
+    Drift,
+    /// The end of a task's run.
+    StopTask(ServiceName),
 }
 
 /// One thing to do.
@@ -107,12 +160,28 @@ pub enum Step {
     Stop(ReplicaKey),
     /// Remove it, stopped.
     Remove(ReplicaKey),
-    /// Run a task.
+    /// Give it the plan's limits while it runs.
+    Limit(ReplicaKey),
+    /// End it without asking: it is frozen, and another one serves.
+    Kill(ReplicaKey),
+    /// Run a task that the plan itself wants.
     RunTask(TaskRun),
+    /// Run a task, or attach to its run, for an operator or the schedule.
+    Run(TaskRun, RunBy),
+    /// End a run before its time.
+    StopTask(TaskRun),
+    /// Note that a run is over that cannot go on.
+    EndRun(String, RunOutcome, &'static str),
+    /// Note from when on these tasks' schedules count.
+    BeginSchedule(Vec<ServiceName>),
+    /// Remember what somebody changed by hand.
+    NoteDrift(Drifts),
     /// Say who serves.
     Serve(Serve),
     /// Everything has stopped for this restart.
     Restarted(u64),
+    /// Record how far an update is.
+    Record(Box<Move>),
 }
 
 /// What the store is heading for.
@@ -143,12 +212,18 @@ impl Step {
     pub fn target(&self) -> Target {
         match self {
             Self::Deliver(consumer) => Target::Secrets(consumer.clone()),
-            Self::Create(key) | Self::Start(key) | Self::Stop(key) | Self::Remove(key) => {
-                Target::Replica(key.clone())
-            }
-            Self::RunTask(run) => Target::Task(run.task.clone()),
+            Self::Create(key)
+            | Self::Start(key)
+            | Self::Stop(key)
+            | Self::Remove(key)
+            | Self::Kill(key)
+            | Self::Limit(key) => Target::Replica(key.clone()),
+            Self::RunTask(run) | Self::Run(run, _) => Target::Task(run.task.clone()),
+            Self::StopTask(run) => Target::StopTask(run.task.clone()),
+            Self::EndRun(..) | Self::BeginSchedule(_) => Target::Runs,
+            Self::NoteDrift(_) => Target::Drift,
             Self::Serve(_) => Target::Serve,
-            Self::Restarted(_) => Target::Ledger,
+            Self::Restarted(_) | Self::Record(_) => Target::Ledger,
         }
     }
 }
@@ -167,7 +242,15 @@ impl Replica {
     }
 }
 
-impl Input<'_> {
+impl Health {
+    /// Whether it is known that it cannot serve.
+    #[must_use]
+    pub const fn bad(self) -> bool {
+        matches!(self, Self::Unready | Self::Frozen)
+    }
+}
+
+impl<'a> Input<'a> {
     /// What the store heads for.
     #[must_use]
     pub fn goal(&self) -> Goal {
@@ -184,13 +267,14 @@ impl Input<'_> {
         self.entries.slot.unwrap_or(Slot::A)
     }
 
-    /// Containers that should exist of a service.
-    pub fn wanted_of<'p>(
+    /// Containers of a service in a slot; a fixed one has its own.
+    pub fn keys<'p>(
         &self,
         service: &'p ServicePlan,
+        slot: Slot,
     ) -> impl Iterator<Item = ReplicaKey> + use<'p> {
         let (slot, replicas) = if service.kind.slotted() {
-            (self.slot(), self.spec.replicas(&service.name))
+            (slot, self.spec.replicas(&service.name))
         } else {
             (Slot::Fixed, 1)
         };
@@ -201,21 +285,89 @@ impl Input<'_> {
         })
     }
 
-    /// All containers that should exist, in start order.
-    pub fn wanted(&self) -> impl Iterator<Item = (&ServicePlan, ReplicaKey)> {
-        self.plan
-            .services
-            .iter()
-            .flat_map(|service| self.wanted_of(service).map(move |key| (service, key)))
+    /// Containers that should exist of a service of the plan in force.
+    pub fn wanted_of<'p>(
+        &self,
+        service: &'p ServicePlan,
+    ) -> impl Iterator<Item = ReplicaKey> + use<'p> {
+        self.keys(service, self.slot())
     }
 
-    /// Whether at least one wanted container of a service is ready.
+    /// All containers that should exist, in start order: those of the plan in force, then those on their way in.
+    pub fn wanted(&self) -> impl Iterator<Item = Wanted<'a>> + '_ {
+        let next = self.next.map(|(plan, _)| plan);
+        let parks = update::parks(self);
+        let held = self
+            .plan
+            .services
+            .iter()
+            .filter(move |service| !(parks && service.kind.slotted()))
+            .flat_map(move |service| {
+                let moved = next
+                    .filter(|_| !service.kind.slotted() && self.fixed_moved(service.kind))
+                    .and_then(|next| Some((next, next.service(&service.name)?)));
+                let (plan, service, is_next) = match moved {
+                    Some((next, new)) if new.spec_hash != service.spec_hash => (next, new, true),
+                    _ => (self.plan, service, false),
+                };
+                let keys = self.keys(service, self.slot());
+                keys.map(move |key| Wanted {
+                    plan,
+                    service,
+                    key,
+                    next: is_next,
+                })
+            });
+        held.chain(self.coming())
+    }
+
+    /// Containers that only the plan on its way in has.
+    fn coming(&self) -> impl Iterator<Item = Wanted<'a>> + '_ {
+        let slot = self.entries.open_update().map(|update| update.slot);
+        self.next
+            .zip(slot)
+            .into_iter()
+            .flat_map(move |((plan, _), slot)| {
+                let comes = move |service: &&ServicePlan| {
+                    if service.kind.slotted() {
+                        slot != self.slot()
+                    } else {
+                        self.plan.service(&service.name).is_none()
+                    }
+                };
+                plan.services.iter().filter(comes).flat_map(move |service| {
+                    self.keys(service, slot).map(move |key| Wanted {
+                        plan,
+                        service,
+                        key,
+                        next: true,
+                    })
+                })
+            })
+    }
+
+    /// Whether a service can be used: at least one container of it is ready, for a slotted one in the slot in force.
     #[must_use]
     pub fn service_ready(&self, name: &ServiceName) -> bool {
-        self.plan.service(name).is_some_and(|service| {
-            self.wanted_of(service)
-                .any(|key| self.replicas.get(&key).is_some_and(Replica::ready))
+        self.wanted().any(|wanted| {
+            wanted.service.name == *name
+                && [Slot::Fixed, self.slot()].contains(&wanted.key.slot)
+                && self.replicas.get(&wanted.key).is_some_and(Replica::ready)
         })
+    }
+
+    /// Consumers of secrets of either plan, and the names of what each gets.
+    #[must_use]
+    pub fn consumers(&self) -> BTreeMap<ServiceName, BTreeSet<String>> {
+        let next = self.next.map(|(plan, _)| plan);
+        let mut consumers: BTreeMap<ServiceName, BTreeSet<String>> = BTreeMap::new();
+        for plan in [Some(self.plan), next].into_iter().flatten() {
+            for (consumer, container) in plan.secret_consumers() {
+                let names = container.secrets.iter().cloned();
+                consumers.entry(consumer).or_default().extend(names);
+            }
+        }
+        consumers
     }
 
     /// Whether a consumer's secrets are there; true when it has none.
@@ -234,6 +386,36 @@ impl Input<'_> {
             .all(|task| self.entries.tasks_done.contains(&task.name))
     }
 
+    /// How long it is until then, by the clock on the wall.
+    fn until(&self, unix_ms: i64) -> Duration {
+        let ms = unix_ms.saturating_sub(self.wall.as_millisecond());
+        Duration::from_millis(u64::try_from(ms).unwrap_or(0))
+    }
+
+    /// Whether an operator wants drift to be seen and left alone.
+    #[must_use]
+    pub fn held(&self) -> bool {
+        self.spec
+            .hold_until_unix_ms
+            .is_some_and(|until| until > self.wall.as_millisecond())
+    }
+
+    /// Whether a step would undo, while the store is held, what somebody did by hand. What was killed or ended by itself is started
+    /// again all the same: a hold must not keep a shop from serving that crashed.
+    fn hands_off(&self, step: &Step) -> bool {
+        use DriftKind::Container;
+        match step {
+            Step::Create(key) | Step::Start(key) | Step::Remove(key) => {
+                let left = |what| what != DriftWhat::Killed;
+                self.drift
+                    .open(Container, key)
+                    .is_some_and(|drift| left(drift.what))
+                    && self.held()
+            }
+            _ => false,
+        }
+    }
+
     fn free(&self, target: &Target, now: Instant) -> bool {
         !self.busy.contains(target) && self.holds.get(target).is_none_or(|until| *until <= now)
     }
@@ -247,7 +429,16 @@ pub fn steps(input: &Input<'_>, now: Instant) -> Steps {
         Goal::Run => running(input, now),
         Goal::Restart | Goal::Stop => stopping(input, goal, now),
     };
-    candidates.retain(|step| input.free(&step.target(), now));
+    candidates.extend(tasks::cancelled(input));
+    let drift = input.drift.unrepaired();
+    if drift != input.entries.drift {
+        candidates.push(Step::NoteDrift(drift));
+    }
+    // One step at a time acts on each thing: the first that was thought of.
+    let mut taken = BTreeSet::new();
+    candidates.retain(|step| {
+        input.free(&step.target(), now) && !input.hands_off(step) && taken.insert(step.target())
+    });
     Steps {
         goal,
         now: candidates,
@@ -257,44 +448,75 @@ pub fn steps(input: &Input<'_>, now: Instant) -> Steps {
 
 fn running(input: &Input<'_>, now: Instant) -> Vec<Step> {
     let mut steps = Vec::new();
-    for (consumer, container) in input.plan.secret_consumers() {
-        if !input.has_secrets(&consumer, &container.secrets) {
+    for consumer in input.consumers().into_keys() {
+        if !input.delivered.contains(&consumer) {
             steps.push(Step::Deliver(consumer));
         }
     }
-    for (service, key) in input.wanted() {
-        steps.extend(make(input, service, key));
+    for wanted in input.wanted() {
+        steps.extend(make(input, wanted, now));
     }
     steps.extend(starts::due(input, now));
-    steps.extend(unwanted(input));
-    steps.extend(tasks::due(input, now));
+    steps.extend(unwanted(input, now));
+    steps.extend(update::park(input, now));
+    steps.extend(update::migration(input));
+    steps.extend(tasks::due(input));
     steps.extend(serve::change(input));
+    steps.extend(update::next(input, now));
     steps
 }
 
 /// The next step towards a container that is made from the right thing. Starting it is [`starts`]' business.
-fn make(input: &Input<'_>, service: &ServicePlan, key: ReplicaKey) -> Option<Step> {
-    let Some(replica) = input.replicas.get(&key) else {
-        return Some(Step::Create(key));
+fn make(input: &Input<'_>, wanted: Wanted<'_>, now: Instant) -> Option<Step> {
+    let Some(replica) = input.replicas.get(&wanted.key) else {
+        return Some(Step::Create(wanted.key));
     };
-    let outdated = replica.spec_hash != service.spec_hash;
+    let fits = input.fits(replica, &wanted);
+    let key = wanted.key.clone();
     match &replica.state {
         ContainerState::Going => Some(Step::Remove(key)),
-        // Made from something else: the old one goes before a new one comes.
-        ContainerState::Running { .. } => outdated.then_some(Step::Stop(key)),
-        ContainerState::Created | ContainerState::Exited(_) => {
-            outdated.then_some(Step::Remove(key))
+        ContainerState::Running { .. } if fits && frozen(input, &wanted) => Some(Step::Kill(key)),
+        ContainerState::Running { .. } if fits => {
+            let limits = Limits::from(&wanted.service.container);
+            replica
+                .limits
+                .is_some_and(|now| now != limits)
+                .then_some(Step::Limit(key))
         }
+        // Made from something else: the old one goes before a new one comes, and not while buyers are sent there.
+        ContainerState::Running { .. } => {
+            let used = key.slot != Slot::Fixed
+                && key.slot != input.slot()
+                && (serve::serves(input, &key) || serve::lingers(input, &key, now));
+            (!used).then_some(Step::Stop(key))
+        }
+        ContainerState::Created | ContainerState::Exited(_) => (!fits).then_some(Step::Remove(key)),
     }
 }
 
+/// Whether a stateless container holds up requests that another one could answer: those who send them know no better.
+fn frozen(input: &Input<'_>, wanted: &Wanted<'_>) -> bool {
+    let Wanted { service, key, .. } = wanted;
+    let silent = |key| {
+        input
+            .replicas
+            .get(key)
+            .is_some_and(|it| it.health == Health::Frozen)
+    };
+    let ready = |key| input.replicas.get(&key).is_some_and(Replica::ready);
+    service.kind.slotted() && silent(key) && input.keys(service, key.slot).any(ready)
+}
+
 /// Containers that should not exist: those of a smaller scale, another slot, a service that is no more. Never one that serves.
-fn unwanted(input: &Input<'_>) -> Vec<Step> {
-    let wanted: BTreeSet<ReplicaKey> = input.wanted().map(|(_, key)| key).collect();
+fn unwanted(input: &Input<'_>, now: Instant) -> Vec<Step> {
+    let wanted: BTreeSet<ReplicaKey> = input.wanted().map(|wanted| wanted.key).collect();
+    let parks = update::parks(input);
     input
         .replicas
         .iter()
         .filter(|(key, _)| !wanted.contains(key) && !serve::serves(input, key))
+        .filter(|(key, _)| !(parks && key.slot == input.slot()))
+        .filter(|(key, _)| !serve::lingers(input, key, now) && !update::waits_for_web(input, key))
         .map(|(key, replica)| {
             if replica.running() {
                 Step::Stop(key.clone())
@@ -306,14 +528,16 @@ fn unwanted(input: &Input<'_>) -> Vec<Step> {
 }
 
 fn stopping(input: &Input<'_>, goal: Goal, now: Instant) -> Vec<Step> {
-    let silence = Step::Serve(Serve::None);
-    if *input.serving != Serve::None
-        && (input.free(&Target::Serve, now) || input.busy.contains(&Target::Serve))
-    {
+    let rest = serve::at_rest(input.spec.run_state);
+    let quiet = *input.serving == rest;
+    let silence = Step::Serve(rest);
+    if !quiet && (input.free(&Target::Serve, now) || input.busy.contains(&Target::Serve)) {
         // Buyers first. When it fails the stop goes on.
         return vec![silence];
     }
-    if now < input.tasks_until && tasks::any_busy(input) {
+    // What a migration has begun it ends: nobody knows what half of one is.
+    let migrates = update::migrates(input);
+    if (now < input.tasks_until || migrates) && tasks::any_busy(input) {
         return Vec::new();
     }
     let mut steps: Vec<Step> = input
@@ -322,7 +546,7 @@ fn stopping(input: &Input<'_>, goal: Goal, now: Instant) -> Vec<Step> {
         .filter(|(key, replica)| replica.running() && !needed(input, key))
         .map(|(key, _)| Step::Stop(key.clone()))
         .collect();
-    if *input.serving != Serve::None {
+    if !quiet {
         steps.push(silence);
     }
     let at_rest = steps.is_empty() && input.busy.is_empty();
@@ -353,11 +577,20 @@ fn needed(input: &Input<'_>, key: &ReplicaKey) -> bool {
 
 fn wake(input: &Input<'_>, goal: Goal, now: Instant) -> Option<Instant> {
     let holds = input.holds.values().copied();
-    let scheduled = tasks::next(input, goal);
+    let scheduled = tasks::next(input, goal, now);
+    let hold_ends = input
+        .spec
+        .hold_until_unix_ms
+        .filter(|_| input.held())
+        .map(|until| now + input.until(until));
+    let lingering = input.lingering.values().copied();
     let tasks_end = (goal != Goal::Run && tasks::any_busy(input)).then_some(input.tasks_until);
     holds
         .chain(scheduled)
+        .chain(lingering)
+        .chain(update::wake(input))
         .chain(tasks_end)
+        .chain(hold_ends)
         .filter(|at| *at > now)
         .min()
 }

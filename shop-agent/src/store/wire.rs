@@ -10,10 +10,10 @@ use shop_seal::{SEAL_FORMAT, Sealed};
 use super::{
     order::Refusal,
     reconcile::{Event, Notice},
-    report::{ReplicaReport, Report, State, StepReport, StepState},
+    report::{ReplicaReport, Report, State, StepReport, StepState, changes::UpdateReport},
     sealed::{Asked, SealedTo},
 };
-use crate::ledger::{Accepted, Entries};
+use crate::ledger::{Accepted, Entries, TakenBack};
 
 /// Who we are, at the start of a session.
 pub fn hello(
@@ -59,6 +59,7 @@ pub fn report(report: &Report) -> api::AgentMessage {
         .map_or((0, String::new()), |(generation, spec)| {
             (generation.get(), spec.to_string())
         });
+    let changes = &report.changes;
     message(api::agent_message::Message::Report(common::StoreReport {
         generation,
         spec_digest,
@@ -74,6 +75,15 @@ pub fn report(report: &Report) -> api::AgentMessage {
             .serving
             .map_or_else(String::new, |slot| slot.to_string()),
         restart_seq: report.restart_seq,
+        serving_revision: changes.serving_revision.unwrap_or(0),
+        update: changes.update.as_ref().map(update),
+        held_back: changes.taken_back.as_ref().map(held_back),
+        maintenance: changes.maintenance,
+        lost_volumes: report
+            .lost_volumes
+            .iter()
+            .map(ToString::to_string)
+            .collect(),
         ..common::StoreReport::default()
     }))
 }
@@ -165,6 +175,33 @@ fn event(event: Event) -> api::AgentMessage {
     }))
 }
 
+fn update(of: &UpdateReport) -> common::UpdateStatus {
+    let update = &of.update;
+    let failure = update.failure.as_ref();
+    common::UpdateStatus {
+        from_revision: update.from.spec.revision.number,
+        to_revision: update.to.spec.revision.number,
+        generation: update.to.generation.get(),
+        phase: update.phase.as_str().to_owned(),
+        slot: update.slot.to_string(),
+        began_unix_ms: update.began_unix_ms,
+        switched_unix_ms: update.switched_unix_ms.unwrap_or(0),
+        window_ends_unix_ms: of.window_ends_unix_ms.unwrap_or(0),
+        reason: failure.map_or_else(String::new, |it| it.reason.as_str().to_owned()),
+        message: failure.map_or_else(String::new, |it| it.message.clone()),
+    }
+}
+
+fn held_back(of: &TakenBack) -> common::HeldBack {
+    common::HeldBack {
+        generation: of.generation.get(),
+        revision: of.revision,
+        reason: of.failure.reason.as_str().to_owned(),
+        message: of.failure.message.clone(),
+        at_unix_ms: of.at_unix_ms,
+    }
+}
+
 const fn state(state: State) -> &'static str {
     match state {
         State::Waiting => "waiting",
@@ -173,6 +210,7 @@ const fn state(state: State) -> &'static str {
         State::Degraded => "degraded",
         State::Stopping => "stopping",
         State::Stopped => "stopped",
+        State::Failed => "failed",
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use shop_proto::{Digest, ReplicaKey, ServiceName};
+use shop_proto::{Digest, ReplicaKey, ServiceName, Slot};
 use tokio::time::Instant;
 
 use super::{
@@ -10,7 +10,10 @@ use super::{
     steps::{Goal, Health, Replica, Target},
     supervise::Record,
 };
-use crate::engine::{Container, ContainerState, Exit, KnownPlan, Listing, Network, Serve};
+use crate::{
+    engine::{Container, ContainerState, Exit, KnownPlan, Limits, Listing, Network, Serve},
+    ledger::{DriftWhat, Move, Phase},
+};
 
 /// What was seen, and what is being done about it.
 #[derive(Debug, Default)]
@@ -43,6 +46,12 @@ pub struct World {
     pub ready_since: BTreeMap<ReplicaKey, Instant>,
     /// Whether the node was asked at all.
     pub listed: bool,
+    /// Containers that buyers may still be sent to, and until when.
+    pub lingering: BTreeMap<ReplicaKey, Instant>,
+    /// Volumes that existed and are gone.
+    pub lost_volumes: BTreeSet<ServiceName>,
+    /// What somebody else did to containers, as the last lists showed; taken out by who tells it.
+    pub noticed: Vec<(ReplicaKey, DriftWhat)>,
     /// Counts changes that we made ourselves.
     epoch: u64,
     changed: BTreeMap<ReplicaKey, u64>,
@@ -87,6 +96,7 @@ impl World {
     ) -> Vec<Ended> {
         let first = !std::mem::replace(&mut self.listed, true);
         self.plans = listing.plans;
+        self.lost_volumes = listing.lost_volumes;
         if !listing.networks.is_empty() {
             self.networks = listing.networks;
         }
@@ -112,6 +122,9 @@ impl World {
             .cloned()
             .collect();
         for key in gone {
+            if goal == Goal::Run && !first {
+                self.noticed.push((key.clone(), DriftWhat::Removed));
+            }
             self.replicas.remove(&key);
             self.ready_since.remove(&key);
         }
@@ -124,6 +137,9 @@ impl World {
                 && goal == Goal::Run
                 && !first
             {
+                if let Some(what) = by_hand(&exit) {
+                    self.noticed.push((container.key.clone(), what));
+                }
                 self.ended(&container.key, &exit, now, unit);
                 ended.push(Ended {
                     key: container.key,
@@ -160,6 +176,7 @@ impl World {
             container.key.clone(),
             Replica {
                 spec_hash: container.spec_hash,
+                limits: container.limits,
                 state: container.state.clone(),
                 health,
             },
@@ -204,6 +221,7 @@ impl World {
         self.touch(key);
         self.replicas.entry(key.clone()).or_insert(Replica {
             spec_hash,
+            limits: None,
             state: ContainerState::Created,
             health: Health::Unknown,
         });
@@ -245,8 +263,54 @@ impl World {
         self.well(&Target::Replica(key.clone()));
     }
 
+    /// We gave it these limits.
+    pub fn limited(&mut self, key: &ReplicaKey, limits: Limits) {
+        self.touch(key);
+        if let Some(replica) = self.replicas.get_mut(key) {
+            replica.limits = Some(limits);
+        }
+        self.well(&Target::Replica(key.clone()));
+    }
+
+    /// A list was taken for the first time: who served until just now is not known.
+    pub fn began(&mut self, now: Instant) {
+        let slotted = self
+            .replicas
+            .iter()
+            .filter(|(key, replica)| key.slot != Slot::Fixed && replica.running());
+        self.lingering = slotted
+            .map(|(key, _)| (key.clone(), now + LINGER))
+            .collect();
+    }
+
+    /// An update went on.
+    pub fn moved(&mut self, made: &Move) {
+        match made {
+            // The whole store has answered through the new slot.
+            Move::Switch { .. } | Move::Commit(_) => self.deep = true,
+            // The old slot rests: whether it still answers is asked anew.
+            Move::Enter(Phase::Migrating) | Move::Migrated(_) => self.deep = false,
+            _ => {}
+        }
+    }
+
     /// We said who serves.
-    pub fn served(&mut self, serving: Serve) {
+    pub fn served(&mut self, serving: Serve, edge: &ServiceName, now: Instant) {
+        let replicas = |serve: &Serve| match serve {
+            Serve::Slot { slot, replicas } => replicas
+                .iter()
+                .map(|replica| ReplicaKey {
+                    service: edge.clone(),
+                    slot: *slot,
+                    replica: *replica,
+                })
+                .collect(),
+            Serve::None | Serve::Maintenance | Serve::Paused => BTreeSet::new(),
+        };
+        self.lingering.retain(|_, until| *until > now);
+        for key in replicas(&self.serving).difference(&replicas(&serving)) {
+            self.lingering.insert(key.clone(), now + LINGER);
+        }
         self.epoch += 1;
         self.serving_changed = self.epoch;
         self.serving = serving;
@@ -323,6 +387,19 @@ impl World {
     }
 }
 
+/// What was done to a service that ended like this, if something was. Services do not end by themselves without an error;
+/// these are the codes of one that was asked to stop, and of one that was killed.
+const fn by_hand(exit: &Exit) -> Option<DriftWhat> {
+    match exit.code {
+        _ if exit.oom_killed => None,
+        0 | 143 => Some(DriftWhat::Stopped),
+        137 => Some(DriftWhat::Killed),
+        _ => None,
+    }
+}
+
+/// How long buyers may still be sent to who serves no more: the edge's refresh (250 ms), and a margin.
+pub const LINGER: std::time::Duration = std::time::Duration::from_millis(1250);
 /// Shortest wait before something that failed is tried again.
 const MOMENT: std::time::Duration = std::time::Duration::from_millis(250);
 

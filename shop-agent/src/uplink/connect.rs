@@ -2,6 +2,7 @@
 
 use std::{fmt, io, path::PathBuf, str::FromStr, sync::Arc, time::Duration};
 
+use async_trait::async_trait;
 use http::Uri;
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
@@ -33,7 +34,39 @@ pub enum Address {
     Tcp(String),
     /// Absolute path of a Unix socket.
     Unix(PathBuf),
+    /// On a network that a simulation makes up.
+    Simulated(Simulated),
 }
+
+/// A name and how to reach it; the name is what tells two apart.
+#[derive(Clone)]
+pub struct Simulated {
+    /// For logs.
+    pub name: String,
+    /// Connects.
+    pub dial: Arc<dyn Dial>,
+}
+
+/// The way to a listener.
+#[async_trait]
+pub trait Dial: Send + Sync {
+    /// A new connection.
+    async fn dial(&self) -> io::Result<Box<dyn Stream>>;
+}
+
+impl fmt::Debug for Simulated {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Simulated").field(&self.name).finish()
+    }
+}
+
+impl PartialEq for Simulated {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+impl Eq for Simulated {}
 
 /// A text that is no address.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -66,15 +99,21 @@ impl fmt::Display for Address {
         match self {
             Self::Tcp(address) => f.write_str(address),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Simulated(simulated) => f.write_str(&simulated.name),
         }
     }
 }
 
-trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+/// Bytes both ways.
+pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
 impl Address {
-    async fn dial(&self) -> io::Result<Box<dyn Stream>> {
+    /// Connects, without a deadline.
+    ///
+    /// # Errors
+    /// When nobody listens there.
+    pub async fn dial(&self) -> io::Result<Box<dyn Stream>> {
         Ok(match self {
             Self::Tcp(address) => {
                 let stream = TcpStream::connect(address).await?;
@@ -82,6 +121,7 @@ impl Address {
                 Box::new(stream)
             }
             Self::Unix(path) => Box::new(UnixStream::connect(path).await?),
+            Self::Simulated(simulated) => simulated.dial.dial().await?,
         })
     }
 

@@ -6,6 +6,6 @@ mod keep;
 mod reason;
 
 pub use backoff::Backoff;
-pub use connect::{Address, AddressError, channel, plain_channel};
+pub use connect::{Address, AddressError, Dial, Simulated, Stream, channel, plain_channel};
 pub use keep::{Ended, keep};
 pub use reason::{coded, reason_of};

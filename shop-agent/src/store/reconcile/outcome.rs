@@ -1,6 +1,10 @@
 //! How what happened changes what the reconciler believes.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
+use shop_plan::ServicePlan;
+use shop_proto::ReplicaKey;
 use tokio::{
     task::{Id, JoinError},
     time::Instant,
@@ -8,7 +12,8 @@ use tokio::{
 
 use super::{Happened, RELIST_GAP, Reconciler, Work};
 use crate::{
-    engine::{EngineError, Exit, Listing, LogSource, StoreEngine, TaskRun},
+    engine::{EngineError, Exit, Limits, Listing, LogSource, StoreEngine, TaskRun},
+    ledger::{Ending, RunBy, RunOutcome},
     store::{
         act::{Failure, Outcome, name},
         prober::{Answer, Ask},
@@ -16,6 +21,9 @@ use crate::{
         world::Problem,
     },
 };
+
+/// Between two wishes that a run may end.
+const STOP_AGAIN: Duration = Duration::from_secs(2);
 
 impl<E: StoreEngine> Reconciler<E> {
     pub(super) fn happened(&mut self, ended: Result<(Id, Happened), JoinError>) {
@@ -31,6 +39,10 @@ impl<E: StoreEngine> Reconciler<E> {
                 self.world.busy.remove(&step.target());
                 self.acted(*step, outcome, now);
             }
+            Ok((id, Happened::Counted(answer))) => {
+                self.working_on.remove(&id);
+                self.watch.counted(answer);
+            }
             Ok((id, Happened::LastWords(target, words))) => {
                 self.working_on.remove(&id);
                 match words {
@@ -45,6 +57,7 @@ impl<E: StoreEngine> Reconciler<E> {
                         .failed(target, Failure::Internal.problem(), now, rand::random());
                 }
                 Some(Work::List) => self.listing = false,
+                Some(Work::Count) => self.watch.counting = false,
                 Some(Work::LastWords) | None => {}
             },
         }
@@ -56,6 +69,7 @@ impl<E: StoreEngine> Reconciler<E> {
         match answer {
             Ok(listing) => {
                 let goal = self.heading.unwrap_or(Goal::Stop);
+                let first = !self.world.listed;
                 for ended in self
                     .world
                     .listed(listing, asked_at, goal, now, rand::random())
@@ -69,11 +83,16 @@ impl<E: StoreEngine> Reconciler<E> {
                         "{} ended by itself (exit code {}{how}); starting it again",
                         ended.key, ended.exit.code
                     );
+                    self.watch_ended(&ended.key, &ended.exit);
                     let service = Some(ended.key.service.clone());
                     self.event("service_restarted", "warning", message, service);
                     let target = Target::Replica(ended.key.clone());
                     self.overhear(target, LogSource::Replica(ended.key));
                 }
+                if first {
+                    self.world.began(now);
+                }
+                self.notice_drift();
             }
             Err(error) => {
                 tracing::warn!(%error, "the node's list is not to be had");
@@ -90,6 +109,7 @@ impl<E: StoreEngine> Reconciler<E> {
                     self.list_due = now;
                 }
                 tracing::warn!(step = %name(&target), error = %failure, "step failed");
+                self.watch_failed(&target, &failure);
                 self.world
                     .failed(target, failure.problem(), now, rand::random());
                 // What we believe may be wrong.
@@ -99,6 +119,7 @@ impl<E: StoreEngine> Reconciler<E> {
                 self.world.well(&target);
                 self.world.records.remove(&target);
             }
+            Outcome::RunEnded(ending) => self.run_ended(&step, &ending),
             Outcome::TaskEnded(exit) => {
                 if let Step::RunTask(run) = step {
                     let TaskRun { task, run, .. } = run;
@@ -125,6 +146,19 @@ impl<E: StoreEngine> Reconciler<E> {
         }
     }
 
+    /// An operator is told by the run itself; nobody waits for a scheduled one, so its failure is an event.
+    fn run_ended(&mut self, step: &Step, ending: &Ending) {
+        let Step::Run(run, by) = step else { return };
+        self.world.well(&step.target());
+        self.world.records.remove(&step.target());
+        let (task, id) = (&run.task, &run.run);
+        tracing::info!(%task, run = %id, outcome = ?ending.outcome, "run ended");
+        if *by == RunBy::Schedule && ending.outcome != RunOutcome::Done {
+            let message = format!("scheduled task {task}, run {id}: {}", ending.message);
+            self.event("task_failed", "error", message, Some(task.clone()));
+        }
+    }
+
     /// Fetches what something said before it failed, sealed for those who may read it.
     fn overhear(&mut self, target: Target, source: LogSource) {
         let tools = self.tools.clone();
@@ -141,21 +175,39 @@ impl<E: StoreEngine> Reconciler<E> {
                 self.world.delivered.insert(consumer);
             }
             Step::Create(key) => {
-                let hash = self
-                    .order
-                    .as_ref()
-                    .and_then(|order| order.rendered.plan.service(&key.service))
-                    .map(|service| service.spec_hash);
+                let hash = self.wanted(&key).map(|service| service.spec_hash);
                 if let Some(hash) = hash {
                     self.world.created(&key, hash);
                 }
+            }
+            Step::Limit(key) => {
+                let limits = self
+                    .wanted(&key)
+                    .map(|service| Limits::from(&service.container));
+                if let Some(limits) = limits {
+                    self.world.limited(&key, limits);
+                }
+            }
+            Step::Record(made) => {
+                self.entries = self.tools.ledger.entries();
+                self.moved(&made);
+            }
+            Step::Kill(key) => {
+                tracing::warn!(%key, "killed, for it was frozen");
+                self.world.stopped(&key);
             }
             Step::Start(key) => self.world.started(&key),
             Step::Stop(key) => self.world.stopped(&key),
             Step::Remove(key) => self.world.removed(&key),
             Step::Serve(what) => {
                 tracing::info!(?what, "serving");
-                self.world.served(what);
+                let edge = self
+                    .orders
+                    .as_ref()
+                    .map(|orders| orders.force.rendered.plan.edge.service.clone());
+                if let Some(edge) = edge {
+                    self.world.served(what, &edge, Instant::now());
+                }
             }
             Step::Restarted(seq) => self.event(
                 "store_restarted",
@@ -163,22 +215,53 @@ impl<E: StoreEngine> Reconciler<E> {
                 format!("restart {seq}: all stopped"),
                 None,
             ),
-            Step::RunTask(_) => {}
+            // Seen to have ended, or asked again: it may not even have begun.
+            Step::StopTask(run) => {
+                let again = Instant::now() + STOP_AGAIN;
+                self.world.holds.insert(Target::StopTask(run.task), again);
+            }
+            Step::RunTask(_)
+            | Step::Run(..)
+            | Step::EndRun(..)
+            | Step::BeginSchedule(_)
+            | Step::NoteDrift(_) => {}
         }
+    }
+
+    /// The service that a container should be made from now.
+    fn wanted(&self, key: &ReplicaKey) -> Option<ServicePlan> {
+        let orders = self.orders.as_ref()?;
+        let input = self.input(orders);
+        let wanted = input.wanted().find(|it| it.key == *key)?;
+        Some(wanted.service.clone())
     }
 
     pub(super) fn answered(&mut self, answer: Answer) {
         let now = Instant::now();
         match (&answer.ask, &answer.verdict) {
-            (Ask::Replica(key, start), verdict) => {
+            (Ask::Replica(key, start, _), verdict) => {
                 self.world.probed(key, *start, answer.health(), now);
                 match verdict {
                     Ok(()) => drop(self.complaints.replicas.remove(key)),
-                    Err(complaint) => drop(
+                    Err(complaint) => {
+                        if self.watched(key) {
+                            let what = format!("{} is not ready: {complaint}", key.service);
+                            self.watch.seen.complaint = Some(what);
+                        }
                         self.complaints
                             .replicas
-                            .insert(key.clone(), complaint.clone()),
-                    ),
+                            .insert(key.clone(), complaint.clone());
+                    }
+                }
+            }
+            (Ask::Watch(..), verdict) => {
+                let seen = &mut self.watch.seen;
+                match verdict {
+                    Ok(()) => (seen.passed, seen.failed) = (seen.passed.saturating_add(1), 0),
+                    Err(complaint) => {
+                        (seen.passed, seen.failed) = (0, seen.failed.saturating_add(1));
+                        seen.complaint = Some(format!("the shop's own health page: {complaint}"));
+                    }
                 }
             }
             (Ask::Deep(..), Ok(())) => {

@@ -15,10 +15,10 @@ use tokio::{
 use super::*;
 use crate::{
     engine::{
-        KnownPlan, Network,
+        KnownPlan, Network, Serve,
         fake::{FakeEngine, Fault},
     },
-    ledger::{Accepted, Ledger, SharedLedger},
+    ledger::{Accepted, Ledger, Run, SharedLedger},
     store::{
         deliver::Mailbox,
         fixtures,
@@ -58,6 +58,7 @@ struct Agent {
     commands: mpsc::Sender<Command>,
     reports: mpsc::UnboundedReceiver<Report>,
     notices: mpsc::Receiver<Notice>,
+    runs: watch::Receiver<Vec<Run>>,
     cancel: CancellationToken,
     task: JoinHandle<()>,
 }
@@ -131,9 +132,11 @@ impl Machine {
         let (commands, command_queue) = mpsc::channel(8);
         let (notices, notice_queue) = mpsc::channel(256);
         let (reports, report_view) = watch::channel(Report::waiting(None, "", ""));
+        let (runs, run_view) = watch::channel(Vec::new());
         let wires = Wires {
             commands: command_queue,
             reports,
+            runs,
             notices,
         };
         let cancel = CancellationToken::new();
@@ -143,6 +146,7 @@ impl Machine {
             commands,
             reports: recorded(report_view),
             notices: notice_queue,
+            runs: run_view,
             cancel,
         }
     }

@@ -1,10 +1,11 @@
 //! What goes in and out of the reconciler.
 
+use super::tasks::AboutRun;
 use shop_proto::ServiceName;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
-    ledger::Accepted,
+    ledger::{Accepted, Run},
     store::{order::Refusal, report::Report},
 };
 
@@ -13,6 +14,8 @@ use crate::{
 pub enum Command {
     /// To be this store. Answered when it is on disk, or refused.
     Desired(Box<Accepted>, oneshot::Sender<Result<(), Refusal>>),
+    /// Something about a run of a task. Answered when it is on disk, or with the code of why it is not.
+    Run(AboutRun, oneshot::Sender<Result<(), &'static str>>),
 }
 
 /// What the reconciler has to say, besides reports.
@@ -45,6 +48,8 @@ pub struct Wires {
     pub commands: mpsc::Receiver<Command>,
     /// The latest report.
     pub reports: watch::Sender<Report>,
+    /// Runs of tasks, but for those that the control plane has recorded.
+    pub runs: watch::Sender<Vec<Run>>,
     /// Events and late refusals; when full, dropped: they are told by reports as well.
     pub notices: mpsc::Sender<Notice>,
 }

@@ -3,21 +3,51 @@
 //! The first answer waits for everything: services ready, once-tasks done, deep check passed. Later ones only follow the replicas of the
 //! edge service: a replica that ended or is known unready is left out while another one is there. The last one is never taken away:
 //! its address is fixed, it is restarted at once, and the edge retries.
+//!
+//! While an update has two slots that may serve, the new one is preferred, and the old one stands in for it while it is down.
 
 use std::collections::BTreeSet;
 
-use shop_proto::ReplicaKey;
+use shop_plan::StorePlan;
+use shop_proto::{ReplicaKey, RunState, Slot};
+use tokio::time::Instant;
 
 use super::{Health, Input, Replica, Step};
-use crate::engine::Serve;
+use crate::{
+    engine::Serve,
+    ledger::{Phase, Update},
+};
 
 /// The step to what should be said, if it is not said already.
 pub fn change(input: &Input<'_>) -> Option<Step> {
-    let wanted = match input.serving {
-        Serve::Slot { slot, replicas } if *slot == input.slot() => follow(input, replicas),
-        _ => first(input),
-    }?;
+    let wanted = wanted(input)?;
     (wanted != *input.serving).then_some(Step::Serve(wanted))
+}
+
+/// What is said while the store is meant to rest.
+#[must_use]
+pub const fn at_rest(state: RunState) -> Serve {
+    match state {
+        RunState::Paused => Serve::Paused,
+        RunState::Stopped | RunState::Running => Serve::None,
+    }
+}
+
+/// Whether buyers see the page whatever runs.
+#[must_use]
+pub fn page(input: &Input<'_>) -> bool {
+    let update = input.entries.update.as_ref();
+    input.spec.maintenance || update.is_some_and(shows_page)
+}
+
+const fn shows_page(update: &Update) -> bool {
+    match update.phase {
+        Phase::Preparing => update.page,
+        Phase::Migrating | Phase::Checking => update.page || update.closed,
+        Phase::Switched => update.closed,
+        Phase::Halted => true,
+        Phase::Draining | Phase::Done | Phase::RolledBack => false,
+    }
 }
 
 /// Whether the deep check is worth asking: everything it goes through is ready.
@@ -39,48 +69,114 @@ pub fn serves(input: &Input<'_>, key: &ReplicaKey) -> bool {
                 && key.slot == *slot
                 && replicas.contains(&key.replica)
         }
-        Serve::None | Serve::Maintenance => false,
+        Serve::None | Serve::Maintenance | Serve::Paused => false,
     }
 }
 
+/// Whether buyers may still be sent there: the edge asks anew four times a second.
+pub fn lingers(input: &Input<'_>, key: &ReplicaKey, now: Instant) -> bool {
+    input.lingering.get(key).is_some_and(|until| *until > now)
+}
+
+/// The plan and slot that an update prefers to serve from, once it has come so far.
+#[must_use]
+pub fn new_slot<'a>(input: &Input<'a>) -> Option<(&'a StorePlan, Slot)> {
+    let update = input.entries.open_update()?;
+    let (next, _) = input.next?;
+    (update.phase == Phase::Switched && update.slot != input.slot()).then_some((next, update.slot))
+}
+
+fn wanted(input: &Input<'_>) -> Option<Serve> {
+    if page(input) {
+        return Some(Serve::Maintenance);
+    }
+    let force = (input.plan, input.slot());
+    match (new_slot(input), input.serving) {
+        (Some(new), Serve::Slot { slot, replicas }) if *slot == new.1 => {
+            if fair(input, new) || !good(input, force) {
+                follow(input, new, replicas)
+            } else {
+                ready(input, force)
+            }
+        }
+        (Some(new), serving) if good(input, new) => {
+            let serves = matches!(serving, Serve::Slot { .. });
+            // After a pause or a page the first answer waits for the deep check, whichever slot gives it.
+            (serves || input.watching.passed > 0).then(|| ready(input, new))?
+        }
+        (_, Serve::Slot { slot, replicas }) if *slot == force.1 => follow(input, force, replicas),
+        (_, Serve::Slot { .. }) => good(input, force).then(|| ready(input, force))?,
+        (_, Serve::None | Serve::Maintenance | Serve::Paused) => first(input),
+    }
+}
+
+type Place<'a> = (&'a StorePlan, Slot);
+
+/// Whether every service of a slot has somebody who can serve.
+fn good(input: &Input<'_>, place: Place<'_>) -> bool {
+    each(input, place, Replica::ready)
+}
+
+/// Whether no service of a slot is known to have nobody.
+fn fair(input: &Input<'_>, place: Place<'_>) -> bool {
+    each(input, place, |replica| {
+        replica.running() && !replica.health.bad()
+    })
+}
+
+fn each(input: &Input<'_>, (plan, slot): Place<'_>, test: impl Fn(&Replica) -> bool) -> bool {
+    let slotted = plan.services.iter().filter(|it| it.kind.slotted());
+    slotted.into_iter().all(|service| {
+        input
+            .keys(service, slot)
+            .any(|key| input.replicas.get(&key).is_some_and(&test))
+    })
+}
+
 fn first(input: &Input<'_>) -> Option<Serve> {
-    let replicas: BTreeSet<u8> = edge(input)
-        .filter(|(_, replica)| replica.ready())
-        .map(|(key, _)| key.replica)
-        .collect();
     // A template without a deep check is taken at the word of its services.
     let asks_deep = input
         .plan
         .service(&input.plan.edge.service)
         .is_some_and(|service| service.deep.is_some());
-    ((input.deep || !asks_deep) && deep_due(input) && !replicas.is_empty()).then(|| Serve::Slot {
-        slot: input.slot(),
-        replicas,
-    })
+    ((input.deep || !asks_deep) && deep_due(input))
+        .then(|| ready(input, (input.plan, input.slot())))?
 }
 
-fn follow(input: &Input<'_>, serving: &BTreeSet<u8>) -> Option<Serve> {
-    let replicas: BTreeSet<u8> = edge(input)
-        .filter(|(key, replica)| {
+fn ready(input: &Input<'_>, place: Place<'_>) -> Option<Serve> {
+    answer(
+        place.1,
+        edge(input, place).filter(|(_, replica)| replica.ready()),
+    )
+}
+
+fn follow(input: &Input<'_>, place: Place<'_>, serving: &BTreeSet<u8>) -> Option<Serve> {
+    answer(
+        place.1,
+        edge(input, place).filter(|(key, replica)| {
             let keeps = replica.running()
                 && replica.health == Health::Unknown
                 && serving.contains(&key.replica);
             replica.ready() || keeps
-        })
-        .map(|(key, _)| key.replica)
-        .collect();
-    (!replicas.is_empty()).then(|| Serve::Slot {
-        slot: input.slot(),
-        replicas,
-    })
+        }),
+    )
+}
+
+fn answer<'a>(
+    slot: Slot,
+    replicas: impl Iterator<Item = (ReplicaKey, &'a Replica)>,
+) -> Option<Serve> {
+    let replicas: BTreeSet<u8> = replicas.map(|(key, _)| key.replica).collect();
+    (!replicas.is_empty()).then_some(Serve::Slot { slot, replicas })
 }
 
 /// Containers of the edge service that should serve.
-fn edge<'a>(input: &'a Input<'_>) -> impl Iterator<Item = (ReplicaKey, &'a Replica)> {
-    input
-        .plan
-        .service(&input.plan.edge.service)
+fn edge<'a>(
+    input: &'a Input<'_>,
+    (plan, slot): Place<'a>,
+) -> impl Iterator<Item = (ReplicaKey, &'a Replica)> {
+    plan.service(&plan.edge.service)
         .into_iter()
-        .flat_map(|service| input.wanted_of(service))
+        .flat_map(move |service| input.keys(service, slot))
         .filter_map(|key| input.replicas.get(&key).map(|replica| (key, replica)))
 }

@@ -9,7 +9,7 @@ use shop_plan::{ServiceKind, ServicePlan};
 use shop_proto::ReplicaKey;
 use tokio::time::Instant;
 
-use super::{Input, Replica, Step, Target};
+use super::{Input, Replica, Step, Target, Wanted};
 use crate::engine::ContainerState;
 
 /// Starts of one store at once.
@@ -17,29 +17,29 @@ const AT_ONCE: usize = 2;
 
 /// The starts to ask for now.
 pub fn due(input: &Input<'_>, now: Instant) -> Vec<Step> {
-    let mut wanted: Vec<(&ServicePlan, ReplicaKey)> = input.wanted().collect();
-    wanted.sort_by_key(|(service, _)| rank(service.kind));
+    let mut wanted: Vec<Wanted<'_>> = input.wanted().collect();
+    // What serves comes up before what shall serve.
+    wanted.sort_by_key(|it| (it.next, rank(it.service.kind)));
     let starting = |slotted_only: bool| {
         wanted
             .iter()
-            .filter(|(service, key)| {
-                (service.kind.slotted() || !slotted_only) && starts(input, key)
-            })
+            .filter(|it| (it.service.kind.slotted() || !slotted_only) && starts(input, &it.key))
             .count()
     };
     let mut room = AT_ONCE.saturating_sub(starting(false));
     let slotted_at_once = if input.once_tasks_done() { AT_ONCE } else { 1 };
     let mut slotted_room = slotted_at_once.saturating_sub(starting(true));
     let mut steps = Vec::new();
-    for (service, key) in wanted {
+    for it in wanted {
+        let service = it.service;
         let has_room = room > 0 && (slotted_room > 0 || !service.kind.slotted());
-        if !has_room || !comes_up(input, service, &key, now) {
+        if !has_room || !comes_up(input, service, &it.key, now) {
             continue;
         }
         room -= 1;
         slotted_room -= usize::from(service.kind.slotted());
-        if can_start(input, service, &key) {
-            steps.push(Step::Start(key));
+        if can_start(input, &it) {
+            steps.push(Step::Start(it.key));
         }
     }
     steps
@@ -76,13 +76,14 @@ fn comes_up(input: &Input<'_>, service: &ServicePlan, key: &ReplicaKey, now: Ins
     container && secrets && needs_met(input, service)
 }
 
-fn can_start(input: &Input<'_>, service: &ServicePlan, key: &ReplicaKey) -> bool {
+fn can_start(input: &Input<'_>, wanted: &Wanted<'_>) -> bool {
+    let Wanted { service, key, .. } = wanted;
     let fits = |replica: &Replica| {
         let rests = matches!(
             replica.state,
             ContainerState::Created | ContainerState::Exited(_)
         );
-        rests && replica.spec_hash == service.spec_hash
+        rests && input.fits(replica, wanted)
     };
     input.replicas.get(key).is_some_and(fits)
         && input.has_secrets(&service.name, &service.container.secrets)

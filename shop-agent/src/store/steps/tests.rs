@@ -14,17 +14,28 @@ use tokio::time::Instant;
 use super::*;
 use crate::{engine::Exit, store::fixtures};
 
+mod tasks;
+mod updates;
+
+/// Some Monday, noon.
+const WALL: Timestamp = Timestamp::constant(1_730_721_600, 0);
+
 /// A store without containers, clocks or sockets.
 struct Shop {
     plan: StorePlan,
+    plans: BTreeMap<u64, (StorePlan, Digest)>,
     spec: Spec,
+    generation: u64,
+    watching: Watching,
+    lingering: BTreeMap<ReplicaKey, Instant>,
     entries: Entries,
     replicas: BTreeMap<ReplicaKey, Replica>,
     delivered: BTreeSet<ServiceName>,
     serving: Serve,
     deep: bool,
     busy: BTreeMap<Target, Step>,
-    schedule: BTreeMap<ServiceName, Instant>,
+    drift: Drifts,
+    wall: Timestamp,
     now: Instant,
 }
 
@@ -32,21 +43,49 @@ impl Shop {
     fn new() -> Self {
         Self {
             plan: fixtures::plan(),
+            plans: (1..=6)
+                .map(|number| {
+                    let plan = fixtures::plan_of(&fixtures::revision(number));
+                    (number, (plan.clone(), plan.digest()))
+                })
+                .collect(),
             spec: fixtures::spec(),
+            generation: 1,
+            watching: Watching::since(Instant::now()),
+            lingering: BTreeMap::new(),
             entries: Entries::default(),
             replicas: BTreeMap::new(),
             delivered: BTreeSet::new(),
             serving: Serve::None,
             deep: false,
             busy: BTreeMap::new(),
-            schedule: BTreeMap::new(),
+            drift: Drifts::default(),
+            wall: WALL,
             now: Instant::now(),
         }
     }
 
     fn look<T>(&self, read: impl FnOnce(&Input<'_>) -> T) -> T {
+        let asked = self.asked();
+        let plan = |accepted: &Accepted| {
+            let (plan, digest) = &self.plans[&accepted.spec.revision.number];
+            (plan, *digest)
+        };
+        let (asked_plan, asked_digest) = plan(&asked);
+        let (force, digest) = plan(self.entries.serving.as_ref().unwrap_or(&asked));
+        let update = self.entries.open_update().filter(|it| !it.past_return());
         read(&Input {
-            plan: &self.plan,
+            plan: force,
+            digest,
+            next: update.map(|update| plan(&update.to)),
+            asked: Asked {
+                accepted: &asked,
+                plan: asked_plan,
+                digest: asked_digest,
+                known: true,
+            },
+            watching: &self.watching,
+            lingering: &self.lingering,
             spec: &self.spec,
             entries: &self.entries,
             replicas: &self.replicas,
@@ -55,9 +94,24 @@ impl Shop {
             deep: self.deep,
             busy: &self.busy.keys().cloned().collect(),
             holds: &BTreeMap::new(),
-            schedule: &self.schedule,
+            wall: self.wall,
+            drift: &self.drift,
             tasks_until: self.now,
-            run_seed: 1,
+        })
+    }
+
+    fn asked(&self) -> Accepted {
+        Accepted {
+            spec: self.spec.clone(),
+            ..fixtures::order(self.generation)
+        }
+    }
+
+    /// The service that a container should be made from.
+    fn service_of(&self, key: &ReplicaKey) -> ServicePlan {
+        self.look(|input| {
+            let wanted = input.wanted().find(|it| it.key == *key);
+            wanted.expect("it is wanted").service.clone()
         })
     }
 
@@ -89,10 +143,7 @@ impl Shop {
     fn check(&self, step: &Step) {
         match step {
             Step::Start(key) => {
-                let service = self
-                    .plan
-                    .service(&key.service)
-                    .expect("a service of the plan");
+                let service = self.service_of(key);
                 assert!(
                     service.container.secrets.is_empty() || self.delivered.contains(&service.name),
                     "{key} started without its secrets"
@@ -129,7 +180,12 @@ impl Shop {
                 }
             }
             Step::RunTask(run) => {
-                let task = self.plan.task(&run.task).expect("a task of the plan");
+                let migrates = update::is_migration(&run.run);
+                let task = self.look(|input| {
+                    let next = input.next.filter(|_| migrates).map(|next| next.0);
+                    let task = next.unwrap_or(input.plan).task(&run.task);
+                    task.cloned().expect("a task of the plan")
+                });
                 for needed in &task.after {
                     assert!(
                         self.ready(needed),
@@ -141,6 +197,7 @@ impl Shop {
             }
             Step::Serve(Serve::Slot { slot, replicas }) => {
                 assert!(self.deep, "served before the deep check");
+                self.check_serve(*slot);
                 assert!(!replicas.is_empty());
                 for replica in replicas {
                     let key = ReplicaKey {
@@ -169,9 +226,10 @@ impl Shop {
         match step {
             Step::Deliver(consumer) => drop(self.delivered.insert(consumer)),
             Step::Create(key) => {
-                let spec_hash = self.plan.service(&key.service).unwrap().spec_hash;
+                let service = self.service_of(&key);
                 let replica = Replica {
-                    spec_hash,
+                    spec_hash: service.spec_hash,
+                    limits: Some(Limits::from(&service.container)),
                     state: ContainerState::Created,
                     health: Health::Unknown,
                 };
@@ -180,8 +238,28 @@ impl Shop {
             Step::Start(key) => self.set(&key, ContainerState::Running { since_unix_ms: 1 }),
             Step::Stop(key) => self.set(&key, exited()),
             Step::Remove(key) => drop(self.replicas.remove(&key)),
-            Step::RunTask(run) => drop(self.entries.tasks_done.insert(run.task)),
-            Step::Serve(what) => self.serving = what,
+            Step::RunTask(run) => self.task_ended(&run, 0),
+            Step::Limit(key) => {
+                let limits = Limits::from(&self.service_of(&key).container);
+                self.replicas.get_mut(&key).unwrap().limits = Some(limits);
+            }
+            Step::Kill(key) => self.set(&key, exited()),
+            Step::Record(it) => self.moved(*it),
+            Step::Run(run, by) => {
+                let (runs, now) = (&mut self.entries.runs, self.wall.as_millisecond());
+                runs.begin(&run.run, &run.task, by, now);
+                runs.end(&run.run, RunOutcome::Done, Some(0), String::new(), now);
+            }
+            Step::EndRun(id, outcome, why) => {
+                self.entries.runs.end(&id, outcome, None, why.to_owned(), 1);
+            }
+            Step::BeginSchedule(tasks) => {
+                let now = self.wall.as_millisecond();
+                self.entries.runs.begin_schedule(tasks, now);
+            }
+            Step::NoteDrift(drift) => self.entries.drift = drift,
+            Step::StopTask(_) => {}
+            Step::Serve(what) => self.served(what),
             Step::Restarted(seq) => self.entries.restart_seq = seq,
         }
     }
@@ -453,32 +531,6 @@ fn the_last_web_keeps_serving_while_it_is_restarted() {
     shop.set(&web, exited());
     assert_eq!(shop.decide().now, vec![Step::Start(web)]);
     assert!(shop.serves());
-}
-
-#[test]
-fn scheduled_tasks_run_in_time_one_at_a_time_and_only_in_a_shop_that_serves() {
-    let mut shop = running();
-    let cron = shop.plan.cron[0].clone();
-    let shop_plan::When::Every(every) = cron.when else {
-        panic!("refshop's cron has an interval");
-    };
-    shop.schedule.insert(cron.task.clone(), shop.now);
-    assert_eq!(shop.decide().wake, Some(shop.now + every));
-    shop.now += every;
-    let decided = shop.decide();
-    assert!(matches!(decided.now.as_slice(), [Step::RunTask(run)] if run.task == cron.task));
-    shop.begin();
-    shop.now += every;
-    assert_eq!(shop.decide().now, vec![], "the last run has not ended");
-    shop.busy.clear();
-    shop.serving = Serve::None;
-    shop.spec.run_state = RunState::Stopped;
-    assert!(
-        shop.decide()
-            .now
-            .iter()
-            .all(|step| !matches!(step, Step::RunTask(_)))
-    );
 }
 
 #[test]
