@@ -21,6 +21,7 @@ use super::{
     settings::NodeArgs,
     state::{Accepted, NodeRecord, State, StoreRecord, Surroundings},
     tasks::Tasks,
+    traffic::Traffic,
 };
 use crate::identity::{Credential, Trust};
 
@@ -60,6 +61,8 @@ pub struct Node {
     pub publishing: Semaphore,
     /// The firewall table as it was loaded.
     pub firewall: Firewall,
+    /// What buyers were answered.
+    pub traffic: Traffic,
     /// Content ids of images, as seen last.
     pub images: Images,
     /// Changes at every boot of the host.

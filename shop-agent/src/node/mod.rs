@@ -1,6 +1,7 @@
 //! The node role: owns Docker, addresses, the firewall and the edge of one host; runs the broker of each store; keeps shop agents running.
 //! Holds no store secret and decides nothing about what a store should be.
 
+mod archive;
 mod broker;
 mod capacity;
 mod context;
@@ -8,9 +9,9 @@ mod docker;
 mod edge;
 mod firewall;
 mod forward;
+mod images;
 mod ipam;
 mod join;
-pub mod names;
 mod orders;
 mod outbox;
 mod paths;
@@ -26,6 +27,7 @@ mod socket;
 mod state;
 mod supervisor;
 mod tasks;
+mod traffic;
 mod workers;
 
 use std::{sync::Arc, time::Duration};
@@ -46,8 +48,9 @@ use self::{
     outbox::Outbox,
     state::State,
     tasks::Tasks,
+    traffic::Traffic,
 };
-use crate::uplink::Backoff;
+use crate::{names, uplink::Backoff};
 
 /// How long background work may take to end.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -68,6 +71,15 @@ pub async fn run(args: NodeArgs) -> anyhow::Result<()> {
     let engine = connect(&args.docker).await?;
     let node = Arc::new(node(args, joined, engine)?);
     replicas::settle_intents(&node.engine, &node.paths).await?;
+    if let Some(directory) = &node.args.images {
+        if images::first_time(&node)? {
+            // Before the control plane hears of this host: it must be able to run what it is given.
+            images::load(&node, directory).await?;
+        } else {
+            node.tasks
+                .spawn("images", images::renew(node.clone(), directory.clone()));
+        }
+    }
     // Before anything of a store runs.
     firewall::assert(&node).await?;
     start(&node);
@@ -99,6 +111,7 @@ fn node(args: NodeArgs, joined: Joined, engine: Engine) -> anyhow::Result<Node> 
         .parse()?;
     Ok(Node {
         id: record.id.clone(),
+        traffic: Traffic::new(edge::access_log(&paths)),
         state: Arc::new(State::load(paths.clone(), &record, pool)?),
         record,
         args,
@@ -136,6 +149,11 @@ fn start(node: &Arc<Node>) {
     node.tasks
         .spawn("renewals", session::renewals(node.clone()));
     node.tasks.spawn("edge", edge::keep(node.clone()));
+    if !node.args.no_edge {
+        // Before the first look at the log, which reads back what this node agent missed.
+        node.traffic.attribute(edge::hosts(node));
+        node.tasks.spawn("traffic", traffic::count(node.clone()));
+    }
     node.tasks.spawn("firewall", firewall::keep(node.clone()));
     node.tasks.spawn("disk", capacity::watch_disk(node.clone()));
 }

@@ -4,7 +4,9 @@ use shop_plan::names::label;
 use shop_proto::{
     ReplicaKey,
     wire::{
-        broker::v1::{Container, KnownPlan, ListResponse, NetworkAddress},
+        broker::v1::{
+            Container, KnownPlan, ListResponse, NetworkAddress, SecondOfTraffic, StatsResponse,
+        },
         common::v1::ReplicaKey as WireKey,
     },
 };
@@ -16,6 +18,7 @@ use crate::{
         docker::{ContainerState, EngineError, Observed},
         replicas::ReplicaError,
         state::{ChangeError, Serve, StoreRecord},
+        traffic::Window,
     },
     uplink::coded,
 };
@@ -158,6 +161,21 @@ pub(super) fn listing(
             .unwrap_or_default(),
         networks: networks(node, record),
         ..ListResponse::default()
+    }
+}
+
+pub(super) fn window(window: Window) -> StatsResponse {
+    StatsResponse {
+        seconds: window
+            .seconds
+            .into_iter()
+            .map(|it| SecondOfTraffic {
+                unix_s: it.unix_s,
+                requests: it.requests,
+                server_errors: it.server_errors,
+            })
+            .collect(),
+        complete: window.complete,
     }
 }
 

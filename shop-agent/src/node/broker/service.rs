@@ -26,13 +26,14 @@ use super::{
 };
 use crate::{
     node::{
-        context::{Node, Rendered, Store},
+        context::{Node, Rendered, Store, now_unix_ms},
         docker::{ContainerSpec, Scope, Urgency},
         prepare,
         replicas::{self, ReplicaError},
         routes,
         state::{Serve, StoreRecord},
         tasks::blocking,
+        traffic,
     },
     uplink::coded,
 };
@@ -177,9 +178,17 @@ impl Broker for StoreBroker {
 
     async fn stats(
         &self,
-        _request: Request<StatsRequest>,
+        request: Request<StatsRequest>,
     ) -> Result<Response<StatsResponse>, Status> {
-        Err(Status::unimplemented("stats"))
+        let seconds = request.into_inner().seconds.clamp(1, traffic::SECONDS);
+        let _turn = self.questions.next().await;
+        // What cannot be read now is counted later; until then the window is as it was.
+        if let Err(error) = traffic::catch_up(&self.node).await {
+            tracing::debug!(%error, "the edge's access log");
+        }
+        let now = now_unix_ms().div_euclid(1000);
+        let window = self.node.traffic.window(&self.store.id, seconds, now);
+        Ok(Response::new(replies::window(window)))
     }
 
     async fn list(&self, _request: Request<ListRequest>) -> Result<Response<ListResponse>, Status> {

@@ -1,7 +1,10 @@
 //! The edge's configuration: which host names there are, and where to ask who serves them. Pure. It changes only when a host name comes or
 //! goes; which containers serve is the name responder's answer.
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::{
+    collections::BTreeMap,
+    net::{Ipv4Addr, SocketAddrV4},
+};
 
 use serde_json::{Value, json};
 use shop_proto::Digest;
@@ -9,13 +12,33 @@ use shop_proto::Digest;
 use crate::node::{
     firewall::Port,
     ipam::Cidr,
-    names::{DNS_PORT, PAGE_PORT, SUFFIX},
+    names::{DNS_PORT, PAGE_HEADER, PAGE_PORT, SUFFIX},
 };
 
 /// Where the admin socket is inside the edge's container.
 pub const ADMIN_SOCKET: &str = "/run/edge/admin.sock";
+/// Its directory.
+const RUN: &str = "/run/edge";
 /// The Host that requests to it name.
 pub const ADMIN_HOST: &str = "127.0.0.1";
+/// The access log, beside the admin socket.
+pub const ACCESS_LOG: &str = "access.log";
+/// Megabytes of it before it is rotated; one rotated file is kept. Both lie in memory where `/run` does.
+const LOG_MEGABYTES: u32 = 8;
+/// What an access log holds of a buyer: none of it is written.
+const NOT_LOGGED: [&str; 11] = [
+    "request>remote_ip",
+    "request>remote_port",
+    "request>proto",
+    "request>method",
+    "request>uri",
+    "request>headers",
+    "request>tls",
+    "user_id",
+    "duration",
+    "size",
+    "resp_headers",
+];
 /// How often the edge asks who serves: a switch is seen this soon.
 const REFRESH: &str = "250ms";
 /// How long a request waits for somebody who serves: longer than a restart of the name responder.
@@ -87,7 +110,10 @@ fn document(input: &Input, id: &str) -> Value {
             "origins": [ADMIN_HOST],
             "config": { "persist": false },
         },
-        "logging": { "logs": { "default": { "level": "WARN" } } },
+        "logging": { "logs": {
+            "default": { "level": "WARN", "exclude": ["http.log.access"] },
+            "traffic": access_log(),
+        } },
         "storage": { "module": "file_system", "root": "/data" },
         "apps": {
             "http": {
@@ -108,6 +134,30 @@ fn document(input: &Input, id: &str) -> Value {
     })
 }
 
+/// A line per answer of a shop: when, for which host name, with which status.
+fn access_log() -> Value {
+    let fields: BTreeMap<&str, Value> = NOT_LOGGED
+        .into_iter()
+        .map(|field| (field, json!({ "filter": "delete" })))
+        .collect();
+    json!({
+        "include": ["http.log.access"],
+        "level": "INFO",
+        "writer": {
+            "output": "file",
+            "filename": format!("{RUN}/{ACCESS_LOG}"),
+            "roll_size_mb": LOG_MEGABYTES,
+            "roll_keep": 1,
+            "roll_gzip": false,
+        },
+        "encoder": {
+            "format": "filter",
+            "wrap": { "format": "json", "message_key": "", "level_key": "", "name_key": "" },
+            "fields": fields,
+        },
+    })
+}
+
 fn server(port: Port, routes: Vec<Value>, automatic_https: Value) -> Value {
     json!({
         "listen": [format!(":{}", port.inner)],
@@ -117,6 +167,7 @@ fn server(port: Port, routes: Vec<Value>, automatic_https: Value) -> Value {
         // No HTTP/3: its port would not be the public one.
         "protocols": ["h1", "h2"],
         "automatic_https": automatic_https,
+        "logs": {},
         "routes": routes,
         // No upstream, or it hangs up: buyers are told when to come back, not what went wrong.
         "errors": { "routes": [unavailable()] },
@@ -152,14 +203,23 @@ fn route(route: &Route, input: &Input) -> Value {
                 "try_interval": AGAIN,
             },
             "transport": { "protocol": "http", "dial_timeout": DIAL },
+            // The page of the name responder is no answer of the shop.
+            "handle_response": [{
+                "match": { "headers": { PAGE_HEADER: ["*"] } },
+                "routes": [{ "handle": [unlogged(), { "handler": "copy_response" }] }],
+            }],
         }],
         "terminal": true,
     })
 }
 
+fn unlogged() -> Value {
+    json!({ "handler": "vars", "skip_log": true })
+}
+
 fn unavailable() -> Value {
     json!({
-        "handle": [{
+        "handle": [unlogged(), {
             "handler": "static_response",
             "status_code": 503,
             "headers": {
@@ -232,7 +292,7 @@ mod tests {
                 routes[1]["match"][1]["remote_ip"]["ranges"][0],
                 "10.200.0.32/27"
             );
-            assert_eq!(routes[2]["handle"][0]["status_code"], 503);
+            assert_eq!(routes[2]["handle"][1]["status_code"], 503);
         }
         assert!(!text.contains("tcp/"), "the admin API is a socket only");
     }

@@ -10,7 +10,7 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 use bytes::Bytes;
 use http_body_util::Full;
 use shop_plan::{address, names::label};
-use shop_proto::Digest;
+use shop_proto::{Digest, StoreId};
 
 use self::config::{ADMIN_SOCKET, Config, Input, Route};
 use super::{
@@ -21,6 +21,7 @@ use super::{
     },
     firewall::{self, FirewallError, Port},
     outbox::{Note, Severity},
+    paths::Paths,
     render::AGENT_IMAGE,
     replicas::ReplicaError,
     routes,
@@ -97,6 +98,12 @@ pub fn ports(args: &NodeArgs) -> [Port; 2] {
     [port(args.edge_http, http), port(args.edge_https, https)]
 }
 
+/// Where the edge writes what it answered.
+#[must_use]
+pub fn access_log(paths: &Paths) -> PathBuf {
+    paths.edge_run().join(config::ACCESS_LOG)
+}
+
 /// Looks after both until its task ends. Without an edge, only the names file and the firewall are kept.
 pub async fn keep(node: Arc<Node>) {
     let mut failing = false;
@@ -130,6 +137,7 @@ async fn look(node: &Node) -> Result<(), EdgeError> {
         return Ok(());
     }
     responder(node).await?;
+    node.traffic.attribute(hosts(node));
     let config = config::render(&input(node));
     edge(node, &config).await?;
     push(node, &config).await
@@ -296,6 +304,19 @@ fn input(node: &Node) -> Input {
             .host(address::AGENT),
         internal_tls: node.args.edge_internal_tls,
     }
+}
+
+/// Whose the host names are.
+#[must_use]
+pub fn hosts(node: &Node) -> BTreeMap<String, StoreId> {
+    let records = node.state.stores();
+    let hosts = records.iter().flat_map(|record| {
+        let store = &record.store;
+        record
+            .routed_hosts()
+            .map(|host| (host.to_string(), store.clone()))
+    });
+    hosts.collect()
 }
 
 /// Whether the container runs and is the one it should be. One call to the engine.

@@ -18,6 +18,9 @@ pub const DNS_PORT: u16 = 5353;
 /// Port of the page: the edge dials every upstream there.
 pub const PAGE_PORT: u16 = 8080;
 
+/// Says of an answer that it is the page: the edge does not count it as the shop's.
+pub const PAGE_HEADER: &str = "x-shopfleet-page";
+
 /// Arguments of `shop-agent names`.
 #[derive(Debug, Args)]
 pub struct NamesArgs {

@@ -88,6 +88,7 @@ fn answer(request: &Request<Incoming>, table: &Table) -> Result<Response<Full<By
         header::CONTENT_TYPE,
         HeaderValue::from_static("text/html; charset=utf-8"),
     );
+    headers.insert(super::PAGE_HEADER, HeaderValue::from_static("1"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     // The next request may be for somebody who serves again.
     headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
