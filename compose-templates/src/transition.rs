@@ -59,7 +59,7 @@ pub enum Change {
     Removed,
     /// It needs a new container.
     Recreated,
-    /// Memory, CPU or processes only: the running container takes them.
+    /// Memory or CPU only: the running container takes them.
     LimitsOnly,
     /// Its container stays as it is.
     Same,
@@ -269,7 +269,6 @@ impl StorePlan {
             container: ContainerPlan {
                 memory_bytes: 0,
                 cpu_millis: 0,
-                pids: 0,
                 ..service.container.clone()
             },
             edge_port: self.edge_port(service),
@@ -289,12 +288,10 @@ impl ContainerPlan {
         struct Limits {
             memory_bytes: u64,
             cpu_millis: u32,
-            pids: u32,
         }
         Digest::of_value(&Limits {
             memory_bytes: self.memory_bytes,
             cpu_millis: self.cpu_millis,
-            pids: self.pids,
         })
     }
 }

@@ -1,3 +1,5 @@
+//! What each kind of change means, from real templates.
+
 use std::collections::BTreeMap;
 
 use shop_proto::{Isolation, Resources};

@@ -1,3 +1,5 @@
+//! Arguments as they are said, and forms that must not change.
+
 use super::*;
 use crate::Catalogue;
 
