@@ -29,6 +29,7 @@ use crate::{
     uplink::Backoff,
 };
 
+mod drift;
 mod outcome;
 mod plans;
 mod tasks;
@@ -204,6 +205,7 @@ impl<E: StoreEngine> Reconciler<E> {
         let wall = Timestamp::now().as_millisecond();
         self.watch.follow(&self.entries, now, wall);
         self.count(now);
+        self.notice_drift(&orders);
         let decided = self.decided(&orders, now);
         for step in decided.now {
             let next = Self::under_next(&orders, &self.input(&orders), &step);

@@ -12,7 +12,10 @@ use super::{
     steps::{Goal, Health, Input, Replica, Target, Wanted, serve},
     world::{Problem, World},
 };
-use crate::engine::{ContainerState, Exit, Serve};
+use crate::{
+    engine::{ContainerState, Exit, Serve},
+    ledger::Drifts,
+};
 
 pub mod changes;
 
@@ -105,6 +108,8 @@ pub struct Report {
     pub restart_seq: u64,
     /// What is in force, on its way in, and taken back.
     pub changes: Changes,
+    /// What somebody changed by hand, repaired or not.
+    pub drift: Drifts,
     /// Volumes that existed and are gone.
     pub lost_volumes: BTreeSet<ServiceName>,
 }
@@ -144,6 +149,7 @@ impl Report {
             serving: None,
             restart_seq: 0,
             changes: Changes::default(),
+            drift: Drifts::default(),
             lost_volumes: BTreeSet::new(),
         }
     }
@@ -235,6 +241,7 @@ pub fn describe(
             Serve::Slot { slot, .. } => Some(*slot),
             Serve::None | Serve::Maintenance | Serve::Paused => None,
         },
+        drift: input.drift.clone(),
         restart_seq: input.entries.restart_seq,
         changes: changes::describe(input),
         lost_volumes: world.lost_volumes.clone(),

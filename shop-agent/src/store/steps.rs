@@ -403,8 +403,9 @@ impl<'a> Input<'a> {
     /// Whether a step would undo, while the store is held, what somebody did by hand. What was killed or ended by itself is started
     /// again all the same: a hold must not keep a shop from serving that crashed.
     fn hands_off(&self, step: &Step) -> bool {
-        use DriftKind::Container;
+        use DriftKind::{Container, Limits};
         match step {
+            Step::Limit(key) => self.drift.open(Limits, key).is_some() && self.held(),
             Step::Create(key) | Step::Start(key) | Step::Remove(key) => {
                 let left = |what| what != DriftWhat::Killed;
                 self.drift
@@ -464,6 +465,26 @@ fn running(input: &Input<'_>, now: Instant) -> Vec<Step> {
     steps.extend(serve::change(input));
     steps.extend(update::next(input, now));
     steps
+}
+
+/// Containers that should run and do not, and those with other limits than they should have.
+#[must_use]
+pub fn astray(input: &Input<'_>) -> BTreeSet<(DriftKind, ReplicaKey)> {
+    if input.goal() != Goal::Run {
+        return BTreeSet::new();
+    }
+    let mut astray = BTreeSet::new();
+    for wanted in input.wanted() {
+        let replica = input.replicas.get(&wanted.key);
+        let limits = Limits::from(&wanted.service.container);
+        if replica.is_some_and(|it| it.running() && it.limits.is_some_and(|now| now != limits)) {
+            astray.insert((DriftKind::Limits, wanted.key.clone()));
+        }
+        if !replica.is_some_and(Replica::running) {
+            astray.insert((DriftKind::Container, wanted.key));
+        }
+    }
+    astray
 }
 
 /// The next step towards a container that is made from the right thing. Starting it is [`starts`]' business.

@@ -13,7 +13,7 @@ use super::{
     report::{ReplicaReport, Report, State, StepReport, StepState, changes::UpdateReport},
     sealed::{Asked, SealedTo},
 };
-use crate::ledger::{Accepted, Entries, TakenBack};
+use crate::ledger::{Accepted, Drift, Entries, TakenBack};
 
 /// Who we are, at the start of a session.
 pub fn hello(
@@ -79,6 +79,7 @@ pub fn report(report: &Report) -> api::AgentMessage {
         update: changes.update.as_ref().map(update),
         held_back: changes.taken_back.as_ref().map(held_back),
         maintenance: changes.maintenance,
+        drift: report.drift.iter().map(drift).collect(),
         lost_volumes: report
             .lost_volumes
             .iter()
@@ -199,6 +200,16 @@ fn held_back(of: &TakenBack) -> common::HeldBack {
         reason: of.failure.reason.as_str().to_owned(),
         message: of.failure.message.clone(),
         at_unix_ms: of.at_unix_ms,
+    }
+}
+
+fn drift(drift: &Drift) -> common::Drift {
+    common::Drift {
+        kind: drift.kind.as_str().to_owned(),
+        name: drift.name.clone(),
+        what: drift.what.as_str().to_owned(),
+        seen_unix_ms: drift.seen_unix_ms,
+        repaired_unix_ms: drift.repaired_unix_ms,
     }
 }
 

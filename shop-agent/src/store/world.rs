@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     engine::{Container, ContainerState, Exit, KnownPlan, Limits, Listing, Network, Serve},
-    ledger::{DriftWhat, Move, Phase},
+    ledger::{DriftKind, DriftWhat, Move, Phase},
 };
 
 /// What was seen, and what is being done about it.
@@ -51,7 +51,7 @@ pub struct World {
     /// Volumes that existed and are gone.
     pub lost_volumes: BTreeSet<ServiceName>,
     /// What somebody else did to containers, as the last lists showed; taken out by who tells it.
-    pub noticed: Vec<(ReplicaKey, DriftWhat)>,
+    pub noticed: Vec<(DriftKind, ReplicaKey, DriftWhat)>,
     /// Counts changes that we made ourselves.
     epoch: u64,
     changed: BTreeMap<ReplicaKey, u64>,
@@ -123,7 +123,7 @@ impl World {
             .collect();
         for key in gone {
             if goal == Goal::Run && !first {
-                self.noticed.push((key.clone(), DriftWhat::Removed));
+                self.notice(DriftKind::Container, &key, DriftWhat::Removed);
             }
             self.replicas.remove(&key);
             self.ready_since.remove(&key);
@@ -133,12 +133,15 @@ impl World {
             if stale(self, &container.key) {
                 continue;
             }
+            if goal == Goal::Run && self.limited_by_hand(&container) {
+                self.notice(DriftKind::Limits, &container.key, DriftWhat::Changed);
+            }
             if let Some(exit) = self.seen(&container)
                 && goal == Goal::Run
                 && !first
             {
                 if let Some(what) = by_hand(&exit) {
-                    self.noticed.push((container.key.clone(), what));
+                    self.notice(DriftKind::Container, &container.key, what);
                 }
                 self.ended(&container.key, &exit, now, unit);
                 ended.push(Ended {
@@ -148,6 +151,20 @@ impl World {
             }
         }
         ended
+    }
+
+    fn notice(&mut self, kind: DriftKind, key: &ReplicaKey, what: DriftWhat) {
+        self.noticed.push((kind, key.clone(), what));
+    }
+
+    /// Whether a running container has other limits than when it was looked at last, and not from us.
+    fn limited_by_hand(&self, container: &Container) -> bool {
+        let known = self
+            .replicas
+            .get(&container.key)
+            .filter(|known| container_runs(&known.state) && container_runs(&container.state))
+            .and_then(|known| known.limits);
+        known.is_some() && container.limits.is_some() && known != container.limits
     }
 
     /// Takes in one container. Returns its exit when it ran before.

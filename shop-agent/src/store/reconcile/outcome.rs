@@ -92,7 +92,6 @@ impl<E: StoreEngine> Reconciler<E> {
                 if first {
                     self.world.began(now);
                 }
-                self.notice_drift();
             }
             Err(error) => {
                 tracing::warn!(%error, "the node's list is not to be had");

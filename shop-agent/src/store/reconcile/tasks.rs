@@ -1,5 +1,4 @@
 //! Runs that operators ask for: taken down before they are answered, told until the control plane has recorded their end.
-//! And what somebody changed by hand.
 
 use jiff::Timestamp;
 use shop_proto::ServiceName;
@@ -7,7 +6,7 @@ use shop_proto::ServiceName;
 use super::Reconciler;
 use crate::{
     engine::StoreEngine,
-    ledger::{Drift, DriftKind, DriftWhat, Run, Taken},
+    ledger::{Run, Taken},
 };
 
 /// A run that an operator asks for.
@@ -115,34 +114,5 @@ impl<E: StoreEngine> Reconciler<E> {
             }
             changed
         });
-    }
-
-    /// Notes what the last list showed that nobody here did, and what is right again.
-    pub(super) fn notice_drift(&mut self) {
-        let now = Timestamp::now().as_millisecond();
-        for (key, what) in std::mem::take(&mut self.world.noticed) {
-            if !self.drift.note(DriftKind::Container, &key, what, now) {
-                continue;
-            }
-            let how = match what {
-                DriftWhat::Stopped => "was stopped by hand",
-                DriftWhat::Removed => "was removed by hand",
-                DriftWhat::Changed => "was changed by hand",
-                DriftWhat::Killed => "was killed",
-            };
-            let message = format!("{key} {how}");
-            self.event(what.event(), "warning", message, Some(key.service));
-        }
-        let replicas = &self.world.replicas;
-        let right = |drift: &Drift| match drift.kind {
-            DriftKind::Container => replicas
-                .iter()
-                .any(|(key, replica)| drift.is_of(key) && replica.running()),
-            DriftKind::Limits => false,
-        };
-        for repaired in self.drift.settle(now, right) {
-            let message = format!("{} is as it should be again", repaired.name);
-            self.event("drift_repaired", "info", message, None);
-        }
     }
 }
