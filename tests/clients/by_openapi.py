@@ -45,8 +45,8 @@ class Api:
             return media["schema"]
         return None
 
-    def call(self, method, path, body=None, **values):
-        url = self.base + path.format(**values)
+    def call(self, method, path, body=None, query="", **values):
+        url = self.base + path.format(**values) + query
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(url, data=data, method=method.upper(), headers={"content-type": "application/json"})
         try:
@@ -98,7 +98,7 @@ def main():
     status, seen = api.call("get", "/api/v1/stores/{store}", store=store)
     if status != 200 or seen["status"] != "running":
         raise SystemExit(f"{store} is {seen}")
-    status, operation = api.call("delete", "/api/v1/stores/{store}", store=store)
+    status, operation = api.call("delete", "/api/v1/stores/{store}", query="?now=true", store=store)
     if status != 202:
         raise SystemExit(f"DELETE answered {status} {operation}")
     wait_operation(api, operation)

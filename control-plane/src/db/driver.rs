@@ -7,7 +7,10 @@ use jiff::Timestamp;
 use shop_proto::{Digest, Generation, NodeId, StoreId, StoreName};
 use sqlx::{Column, Postgres, Row as _, Sqlite, Transaction, TypeInfo, ValueRef};
 
-use super::DbError;
+use super::{
+    DbError,
+    alone::{Turn, finished},
+};
 
 /// One argument. A missing one still has a type, which PostgreSQL asks for.
 #[derive(Debug, Clone)]
@@ -43,9 +46,9 @@ pub(super) trait Connection: Send {
 }
 
 macro_rules! connection {
-    ($database:ty) => {
+    ($connection:ty, $database:ty, $finish:path, |$this:ident| $executor:expr, |$ended:ident| $commit:expr) => {
         #[async_trait]
-        impl Connection for Transaction<'static, $database> {
+        impl Connection for $connection {
             async fn execute(&mut self, sql: Sql, args: Vec<Arg>) -> Result<u64, sqlx::Error> {
                 let mut query = sqlx::query::<$database>(sqlx::AssertSqlSafe(sql));
                 for arg in args {
@@ -55,7 +58,8 @@ macro_rules! connection {
                         Arg::Bytes(value) => query.bind(value),
                     };
                 }
-                Ok(query.execute(&mut **self).await?.rows_affected())
+                let $this = self;
+                Ok($finish(query.execute($executor)).await?.rows_affected())
             }
 
             async fn rows(&mut self, sql: Sql, args: Vec<Arg>) -> Result<Vec<Row>, sqlx::Error> {
@@ -67,7 +71,8 @@ macro_rules! connection {
                         Arg::Bytes(value) => query.bind(value),
                     };
                 }
-                let rows = query.fetch_all(&mut **self).await?;
+                let $this = self;
+                let rows = $finish(query.fetch_all($executor)).await?;
                 rows.iter()
                     .map(|row| {
                         row.columns()
@@ -95,14 +100,34 @@ macro_rules! connection {
             }
 
             async fn commit(self: Box<Self>) -> Result<(), sqlx::Error> {
-                Transaction::commit(*self).await
+                let $ended = self;
+                $commit
             }
         }
     };
 }
 
-connection!(Sqlite);
-connection!(Postgres);
+connection!(
+    Transaction<'static, Sqlite>,
+    Sqlite,
+    std::convert::identity,
+    |tx| &mut **tx,
+    |tx| Transaction::commit(*tx).await
+);
+connection!(
+    Transaction<'static, Postgres>,
+    Postgres,
+    std::convert::identity,
+    |tx| &mut **tx,
+    |tx| Transaction::commit(*tx).await
+);
+connection!(Turn, Sqlite, at_once, |turn| turn.connection(), |turn| {
+    (*turn).end()
+});
+
+async fn at_once<T>(work: impl Future<Output = T>) -> T {
+    finished(work)
+}
 
 impl Row {
     fn cell(&self, column: &'static str) -> Result<&Cell, DbError> {

@@ -3,6 +3,7 @@
 //! One writer at a time on both: SQLite has no more, and on PostgreSQL a transaction lock gives the same order, so that `change_seq` and the
 //! audit chain have no gaps and nothing becomes visible out of order.
 
+mod alone;
 mod audit;
 mod driver;
 mod durations;

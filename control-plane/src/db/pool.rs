@@ -1,6 +1,6 @@
 //! Connections, transactions, migrations.
 
-use std::{str::FromStr, sync::Arc, time::Duration};
+use std::{path::Path, str::FromStr, sync::Arc, time::Duration};
 
 use sqlx::{
     Connection as _, PgPool, SqliteConnection, SqlitePool,
@@ -12,6 +12,7 @@ use tokio::sync::watch;
 
 use super::{
     DbError,
+    alone::{Alone, finished},
     driver::{Arg, Connection, Row, Sql, args},
 };
 
@@ -43,6 +44,7 @@ enum Pools {
         readers: SqlitePool,
     },
     Postgres(PgPool),
+    Alone(Alone),
 }
 
 /// Which database it is.
@@ -103,6 +105,17 @@ impl Db {
         })
     }
 
+    /// An SQLite file for a simulation: in step with simulated time, and not durable. Does not migrate.
+    ///
+    /// # Errors
+    /// When the file cannot be used.
+    pub fn open_simulated(path: &Path) -> Result<Self, DbError> {
+        Ok(Self {
+            pools: Pools::Alone(Alone::open(path)?),
+            changes: Arc::new(watch::channel(0).0),
+        })
+    }
+
     async fn open_sqlite(path: &str) -> Result<Pools, DbError> {
         make_private(path).map_err(|error| DbError::Unreachable(sqlx::Error::Io(error)))?;
         let options = SqliteConnectOptions::new()
@@ -132,14 +145,14 @@ impl Db {
     #[must_use]
     pub const fn engine(&self) -> Engine {
         match self.pools {
-            Pools::Sqlite { .. } => Engine::Sqlite,
+            Pools::Sqlite { .. } | Pools::Alone(_) => Engine::Sqlite,
             Pools::Postgres(_) => Engine::Postgres,
         }
     }
 
     const fn migrations(&self) -> &'static Migrator {
         match self.pools {
-            Pools::Sqlite { .. } => &SQLITE_MIGRATIONS,
+            Pools::Sqlite { .. } | Pools::Alone(_) => &SQLITE_MIGRATIONS,
             Pools::Postgres(_) => &POSTGRES_MIGRATIONS,
         }
     }
@@ -153,6 +166,10 @@ impl Db {
         let done = match &self.pools {
             Pools::Sqlite { writer, .. } => SQLITE_MIGRATIONS.run(writer).await,
             Pools::Postgres(pool) => POSTGRES_MIGRATIONS.run(pool).await,
+            Pools::Alone(alone) => {
+                let mut connection = alone.connection().await;
+                finished(SQLITE_MIGRATIONS.run(&mut *connection))
+            }
         };
         done.map_err(|error| match error {
             MigrateError::VersionMissing(found) => DbError::SchemaNewer { found },
@@ -234,6 +251,7 @@ impl Db {
                     .await?;
                 Ok(tx)
             }
+            Pools::Alone(alone) => Ok(self.tx(Box::new(alone.begin().await?))),
         }
     }
 
@@ -249,6 +267,7 @@ impl Db {
                 let begun = pool.begin_with(begin).await;
                 Ok(self.tx(Box::new(begun.map_err(DbError::unconnected)?)))
             }
+            Pools::Alone(alone) => Ok(self.tx(Box::new(alone.begin().await?))),
         }
     }
 
@@ -268,6 +287,7 @@ impl Db {
                 writer.close().await;
             }
             Pools::Postgres(pool) => pool.close().await,
+            Pools::Alone(_) => {}
         }
     }
 }

@@ -14,6 +14,7 @@ use std::{
     time::Duration,
 };
 
+use async_trait::async_trait;
 use rustls::ServerConfig;
 use shop_proto::TrustDomain;
 use tokio::{
@@ -59,11 +60,34 @@ pub struct Seen {
     pub accept_errors: AtomicU64,
 }
 
+/// Bytes both ways, over whatever network.
+pub trait Socket: AsyncRead + AsyncWrite + Send + Unpin + std::fmt::Debug {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin + std::fmt::Debug> Socket for T {}
+
+/// Where connections come from: TCP, or a network that a simulation makes up.
+#[async_trait]
+pub trait Listen: Send + Sync + 'static {
+    /// The next connection, ready for its handshake.
+    async fn accept(&self) -> io::Result<(Box<dyn Socket>, SocketAddr)>;
+}
+
+#[async_trait]
+impl Listen for TcpListener {
+    async fn accept(&self) -> io::Result<(Box<dyn Socket>, SocketAddr)> {
+        let (tcp, address) = Self::accept(self).await?;
+        // The peer may be gone already: its handshake will say so.
+        if let Err(error) = prepare(&tcp) {
+            tracing::debug!(%address, %error, "socket options");
+        }
+        Ok((Box::new(tcp), address))
+    }
+}
+
 /// A listener before it is opened.
 pub struct Gate {
     /// For logs.
     pub name: &'static str,
-    pub listener: TcpListener,
+    pub listener: Box<dyn Listen>,
     pub tls: Arc<ServerConfig>,
     /// Where the client's certificate is read; `None` where clients have none.
     pub clients: Option<TrustDomain>,
@@ -82,7 +106,7 @@ pub struct Peer {
 /// A connection after its handshake.
 #[derive(Debug)]
 pub struct Connection {
-    stream: TlsStream<TcpStream>,
+    stream: TlsStream<Box<dyn Socket>>,
     peer: Peer,
     closes: Option<Pin<Box<Sleep>>>,
     _place: OwnedSemaphorePermit,
@@ -167,14 +191,10 @@ impl Gate {
 
     async fn shake_hands(
         &self,
-        tcp: TcpStream,
+        tcp: Box<dyn Socket>,
         address: SocketAddr,
         place: OwnedSemaphorePermit,
     ) -> Option<Connection> {
-        if let Err(error) = prepare(&tcp) {
-            tracing::debug!(listener = self.name, %address, %error, "socket options");
-            return None;
-        }
         let acceptor = TlsAcceptor::from(self.tls.clone());
         let stream = match tokio::time::timeout(HANDSHAKE_DEADLINE, acceptor.accept(tcp)).await {
             Ok(Ok(stream)) => stream,

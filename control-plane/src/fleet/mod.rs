@@ -12,6 +12,6 @@ mod status;
 mod types;
 mod wire;
 
-pub use accept::{Connection, Gate, Limits, Peer, Seen, bind};
+pub use accept::{Connection, Gate, Limits, Listen, Peer, Seen, Socket, bind};
 pub use serve::{Fleet, serve_agents, serve_enrolment};
 pub use types::*;

@@ -174,9 +174,9 @@ impl Server {
             Arc::<Seen>::default(),
             Arc::<Seen>::default(),
         );
-        let gate = |name, listener, tls, connections, seen: &Arc<Seen>| Gate {
+        let gate = |name, listener: TcpListener, tls, connections, seen: &Arc<Seen>| Gate {
             name,
-            listener,
+            listener: Box::new(listener),
             tls,
             clients: None,
             limits: Limits {
