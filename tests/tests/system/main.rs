@@ -2,10 +2,13 @@
 //!
 //! They run one after the other (`--test-threads=1`): they share one machine, and some of them kill parts of it.
 
+mod bad_days;
 mod bad_input;
 mod browser;
 mod buyers;
 mod clients;
+mod engine_faults;
+mod explain;
 mod hostile;
 mod isolation;
 mod kills;
