@@ -17,6 +17,7 @@ mod outbox;
 pub mod paths;
 mod prepare;
 mod purge;
+mod receipt;
 mod render;
 mod replicas;
 mod retire;

@@ -117,11 +117,7 @@ pub async fn retire(node: &Arc<Node>, store: StoreId, generation: Generation) {
     let id = store.clone();
     let buried = blocking(&node.state, move |state| state.bury(&id, generation)).await;
     let refused = |message: String| {
-        let tombstone = Tombstone {
-            store: store.clone(),
-            generation,
-            remains: None,
-        };
+        let tombstone = Tombstone::new(store.clone(), generation, None);
         node.outbox
             .retirement(word(&tombstone, Stage::Refused, message));
     };
@@ -129,7 +125,7 @@ pub async fn retire(node: &Arc<Node>, store: StoreId, generation: Generation) {
         Ok(Ok(tombstone)) => {
             tracing::info!(%store, %generation, "store is being retired");
             let known = node.stores.get(&store).is_some();
-            if !known || tombstone.remains.is_some() {
+            if !known || tombstone.receipt.is_none() {
                 node.outbox
                     .retirement(word(&tombstone, Stage::Tombstoned, String::new()));
             }

@@ -59,6 +59,8 @@ pub struct Retirement {
     pub stage: Stage,
     /// A sentence for people, where there is something to say.
     pub message: String,
+    /// For what is gone: the document that says so.
+    pub receipt: Option<String>,
 }
 
 /// How far a removal is.

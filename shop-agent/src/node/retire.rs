@@ -1,21 +1,29 @@
 //! Removes a store from this node, step by step, each safe to repeat: route, agent, services in reverse order, networks, volumes with their
 //! data, directories; then looks whether anything is left. The tombstone was on disk before the first step.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{sync::Arc, time::Duration};
 
 use shop_plan::names::{self, label};
 use shop_proto::StoreId;
 
 use super::{
-    context::{Node, now_unix_ms, plan_of},
+    context::{Node, plan_of},
     docker::{EngineError, Observed, Scope},
     outbox::{Retirement, Stage},
+    receipt::{self, Facts, Looked, Removed, Stop, Uids},
+    replicas::ReplicaError,
+    routes,
     state::{
         StoreRecord, Tombstone,
         files::{self, FileError},
     },
     tasks::{Unfinished, blocking},
 };
+
+/// A shop agent flushes and goes.
+const AGENT_GRACE: Duration = Duration::from_secs(5);
+/// For a container that does not say how long it may take.
+const GRACE: Duration = Duration::from_secs(10);
 
 /// What keeps a store from going; tried again.
 #[derive(Debug, thiserror::Error)]
@@ -26,6 +34,9 @@ pub enum RetireError {
     /// The disk.
     #[error("a directory of the store could not be removed")]
     File(#[from] FileError),
+    /// The names file.
+    #[error("the store's host names could not be taken out of the edge's table")]
+    Route(#[source] Box<ReplicaError>),
     /// The process is ending.
     #[error(transparent)]
     Unfinished(#[from] Unfinished),
@@ -40,18 +51,53 @@ pub enum RetireError {
 /// See [`RetireError`].
 pub async fn retire(node: &Node, tombstone: &Tombstone) -> Result<(), RetireError> {
     let store = &tombstone.store;
-    let say = |stage| {
-        node.outbox
-            .retirement(word(tombstone, stage, String::new()))
+    let say = |stage, message: String| node.outbox.retirement(word(tombstone, stage, message));
+    // Buyers first: nobody is sent to what is about to go. The store is in no table any more since its tombstone was written.
+    routes::publish(node)
+        .await
+        .map_err(|error| RetireError::Route(Box::new(error)))?;
+    say(Stage::Stopping, String::new());
+    let stop = stop(node, store, tombstone).await?;
+    let removed = look(node, store, tombstone.remains.as_ref()).await?;
+    let (id, how) = (store.clone(), stop.clone());
+    blocking(&node.state, move |state| {
+        state.found(&id, |tombstone| {
+            tombstone.removed.merge(removed);
+            tombstone.stop.get_or_insert(how);
+        })
+    })
+    .await??;
+    let message = match &stop {
+        Stop::InOrder => String::new(),
+        Stop::Skipped { reason } => format!("services were not stopped in order: {reason}"),
     };
-    say(Stage::Stopping);
-    stop(node, store, tombstone.remains.as_ref()).await?;
-    say(Stage::Removing);
+    say(Stage::Removing, message);
     clear(node, store).await?;
-    prove(node, store).await?;
-    let id = store.clone();
-    blocking(&node.state, move |state| state.emptied(&id, now_unix_ms())).await??;
-    say(Stage::Gone);
+    let looked_for = prove(node, store).await?;
+    let (id, at) = (store.clone(), jiff::Timestamp::now());
+    let name = node.id.clone();
+    let gone = blocking(&node.state, move |state| {
+        state.emptied(&id, at.as_millisecond())?;
+        state.found(&id, |tombstone| {
+            let facts = Facts {
+                store: &id,
+                node: &name,
+                generation: tombstone.generation,
+                stop: tombstone.stop.as_ref().unwrap_or(&Stop::InOrder),
+                removed: &tombstone.removed,
+                looked_for: &looked_for,
+                at,
+            };
+            // One document for one order, however often it is said.
+            let document = receipt::document(&facts);
+            tombstone.receipt.get_or_insert(document);
+        })
+    })
+    .await??;
+    if let Some(gone) = gone {
+        node.outbox
+            .retirement(word(&gone, Stage::Gone, String::new()));
+    }
     Ok(())
 }
 
@@ -63,32 +109,73 @@ pub fn word(tombstone: &Tombstone, stage: Stage, message: String) -> Retirement 
         generation: tombstone.generation,
         stage,
         message,
+        receipt: tombstone.receipt.clone().filter(|_| stage == Stage::Gone),
     }
 }
 
 /// The agent first, so that nobody starts again what is stopped; then buyers' services, the data's last.
-async fn stop(
+async fn stop(node: &Node, store: &StoreId, tombstone: &Tombstone) -> Result<Stop, RetireError> {
+    let agent = names::agent(&node.id, store);
+    node.engine.stop(&agent, AGENT_GRACE).await?;
+    let Some(record) = &tombstone.remains else {
+        return Ok(Stop::InOrder);
+    };
+    let accepted = record.serving.as_ref().unwrap_or(&record.newest);
+    let plan = match plan_of(store, &accepted.spec, accepted.render_version) {
+        Ok(plan) => plan,
+        Err(error) => {
+            tracing::warn!(%error, %store, "a store's services are not stopped in order");
+            return Ok(Stop::Skipped {
+                reason: error.to_string(),
+            });
+        }
+    };
+    let containers = node.engine.list(Scope::Store(&node.id, store)).await?;
+    let running: Vec<&Observed> = containers.iter().filter(|it| it.running()).collect();
+    let known = |it: &Observed| {
+        plan.services
+            .iter()
+            .position(|service| it.label(label::SERVICE) == Some(service.name.as_str()))
+    };
+    // Tasks and what the plan does not know come first: nobody depends on them.
+    let last = std::iter::once(None);
+    for place in last.chain((0..plan.services.len()).rev().map(Some)) {
+        let stops = running
+            .iter()
+            .filter(|it| known(it) == place)
+            .map(|it| node.engine.stop(&it.name, it.stop_grace.unwrap_or(GRACE)));
+        futures::future::try_join_all(stops).await?;
+    }
+    Ok(Stop::InOrder)
+}
+
+/// What there is of the store, for the receipt.
+async fn look(
     node: &Node,
     store: &StoreId,
     remains: Option<&StoreRecord>,
-) -> Result<(), RetireError> {
-    let agent = names::agent(&node.id, store);
-    node.engine
-        .stop(&agent, std::time::Duration::from_secs(5))
-        .await?;
-    let Some(record) = remains else { return Ok(()) };
-    let Ok(plan) = plan_of(store, &record.newest.spec, record.newest.render_version) else {
-        return Ok(());
-    };
-    let containers = node.engine.list(Scope::Store(&node.id, store)).await?;
-    for service in plan.services.iter().rev() {
-        let running = containers
-            .iter()
-            .filter(|it| it.running() && it.label(label::SERVICE) == Some(service.name.as_str()));
-        let stops = running.map(|it| node.engine.stop(&it.name, service.container.stop_grace));
-        futures::future::try_join_all(stops).await?;
-    }
-    Ok(())
+) -> Result<Removed, RetireError> {
+    let scope = Scope::Store(&node.id, store);
+    let containers = node.engine.list(scope).await?;
+    let networks = node.engine.network_names(scope).await?;
+    let secrets = format!("{}-secrets-", names::prefix(&node.id, store));
+    let (secrets_volumes, volumes) = node
+        .engine
+        .volume_names(scope)
+        .await?
+        .into_iter()
+        .partition(|name| name.starts_with(&secrets));
+    let subnets = remains.into_iter().flat_map(|it| it.subnets.values());
+    Ok(Removed {
+        containers: containers.into_iter().map(|it| it.name).collect(),
+        networks: networks.into_iter().collect(),
+        volumes,
+        secrets_volumes,
+        uids: remains.map(|it| Uids::from(it.uid_base)),
+        subnets: subnets
+            .map(|index| node.pool.subnet(*index).to_string())
+            .collect(),
+    })
 }
 
 /// Whatever is labelled as this store's goes, whichever plan it came from.
@@ -116,26 +203,47 @@ async fn clear(node: &Node, store: &StoreId) -> Result<(), RetireError> {
     Ok(())
 }
 
-async fn prove(node: &Node, store: &StoreId) -> Result<(), RetireError> {
+/// Looks for everything a store can have here. Nothing of it may be there.
+async fn prove(node: &Node, store: &StoreId) -> Result<Vec<Looked>, RetireError> {
     let scope = Scope::Store(&node.id, store);
-    let mut left: Vec<String> = node
-        .engine
-        .list(scope)
-        .await?
-        .into_iter()
-        .map(|it| it.name)
-        .collect();
-    left.extend(node.engine.network_names(scope).await?);
-    left.extend(node.engine.volume_names(scope).await?);
-    let directories: [PathBuf; 2] = [node.paths.volumes(store), node.paths.sockets(store)];
-    left.extend(
-        directories
-            .iter()
-            .filter(|path| path.exists())
-            .map(|path| path.display().to_string()),
+    let labels = format!(
+        "labelled {}={store} and {}={}",
+        label::STORE,
+        label::NODE,
+        node.id
     );
+    let containers = node.engine.list(scope).await?;
+    let found = [
+        (
+            "containers",
+            containers.into_iter().map(|it| it.name).collect(),
+        ),
+        ("networks", node.engine.network_names(scope).await?),
+        ("volumes", node.engine.volume_names(scope).await?),
+    ];
+    let mut left: Vec<String> = Vec::new();
+    let mut looked = Vec::new();
+    for (what, names) in found {
+        looked.push(Looked {
+            r#for: format!("{what} {labels}"),
+            found: names.len(),
+        });
+        left.extend(names);
+    }
+    for (what, path) in [
+        ("data of its volumes", node.paths.volumes(store)),
+        ("key that wrapped its vault", node.paths.wrapping_key(store)),
+        ("its sockets", node.paths.sockets(store)),
+    ] {
+        let there = path.exists();
+        looked.push(Looked {
+            r#for: format!("{what} in {}", path.display()),
+            found: there.into(),
+        });
+        left.extend(there.then(|| path.display().to_string()));
+    }
     if left.is_empty() {
-        Ok(())
+        Ok(looked)
     } else {
         Err(RetireError::Left(left.join(", ")))
     }

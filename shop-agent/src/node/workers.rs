@@ -33,7 +33,8 @@ struct Worker {
     node: Arc<Node>,
     store: Arc<Store>,
     doors: bool,
-    gone: bool,
+    /// The order whose receipt was written.
+    gone: Option<Generation>,
     prepared: Option<Generation>,
     trouble: Backoff,
     agent: Backoff,
@@ -45,7 +46,7 @@ async fn work(node: Arc<Node>, store: Arc<Store>) {
         node,
         store,
         doors: false,
-        gone: false,
+        gone: None,
         prepared: None,
         trouble: Backoff::default(),
         agent: Backoff::default(),
@@ -145,7 +146,7 @@ impl Worker {
     }
 
     async fn retire(&mut self, tombstone: &Tombstone) -> Duration {
-        if self.gone {
+        if self.gone == Some(tombstone.generation) {
             // Waiting for the control plane to record it.
             return STEADY;
         }
@@ -154,7 +155,7 @@ impl Worker {
         self.node.routing.notify_one();
         match retire::retire(&self.node, tombstone).await {
             Ok(()) => {
-                self.gone = true;
+                self.gone = Some(tombstone.generation);
                 STEADY
             }
             Err(error) => {

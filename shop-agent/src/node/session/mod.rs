@@ -103,7 +103,7 @@ async fn attempt(node: &Arc<Node>) -> Ended {
         Ok(channel) => channel,
         Err(ended) => return ended,
     };
-    let ended = talk(node, channel).await;
+    let ended = talk(node, &credential, channel).await;
     node.connected.send_replace(false);
     ended
 }
@@ -120,7 +120,7 @@ async fn dial(node: &Node, credential: &Credential) -> Result<Channel, Ended> {
     Err(last)
 }
 
-async fn talk(node: &Arc<Node>, channel: Channel) -> Ended {
+async fn talk(node: &Arc<Node>, credential: &Credential, channel: Channel) -> Ended {
     let (out, queue) = mpsc::channel::<NodeMessage>(QUEUE);
     let hello = wire::hello(node, capacity::measure(node).await);
     if out.try_send(hello).is_err() {
@@ -149,7 +149,7 @@ async fn talk(node: &Arc<Node>, channel: Channel) -> Ended {
                 Ok(None) => return Ended::lost("the control plane closed the session"),
                 Err(status) => return Ended::lost(format!("{:?}: {}", status.code(), status.message())),
             },
-            word = node.outbox.next() => if let Err(ended) = say(&out, wire::word(word)).await {
+            word = node.outbox.next() => if let Err(ended) = say(&out, wire::word(word, credential)).await {
                 return ended;
             },
             _ = measure.tick() => {

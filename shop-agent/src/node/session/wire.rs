@@ -17,6 +17,7 @@ use shop_proto::{
     },
 };
 
+use crate::identity::Credential;
 use crate::node::{
     capacity::Capacity,
     context::Node,
@@ -102,10 +103,11 @@ pub(super) fn capacity(capacity: Capacity) -> NodeMessage {
     message(node_message::Message::Capacity(of_capacity(capacity)))
 }
 
-pub(super) fn word(word: Word) -> NodeMessage {
+/// One word; what is signed is signed with the key that this session's certificate is for.
+pub(super) fn word(word: Word, credential: &Credential) -> NodeMessage {
     message(match word {
         Word::Status(it) => node_message::Message::AssignmentStatus(status(it)),
-        Word::Retirement(it) => node_message::Message::RetireStatus(retirement(it)),
+        Word::Retirement(it) => node_message::Message::RetireStatus(retirement(it, credential)),
         Word::Vouch(Vouch {
             store,
             spki,
@@ -150,7 +152,16 @@ fn status(it: Status) -> AssignmentStatus {
     }
 }
 
-fn retirement(it: Retirement) -> RetireStatus {
+fn retirement(it: Retirement, credential: &Credential) -> RetireStatus {
+    let signature = it.receipt.as_ref().and_then(|document| {
+        let signed = credential.key().sign(document.as_bytes());
+        // Without a signature it proves nothing; the next session signs it again.
+        signed
+            .inspect_err(
+                |error| tracing::error!(%error, store = %it.store, "a receipt could not be signed"),
+            )
+            .ok()
+    });
     RetireStatus {
         store_id: it.store.to_string(),
         generation: it.generation.get(),
@@ -164,7 +175,8 @@ fn retirement(it: Retirement) -> RetireStatus {
         }
         .to_owned(),
         message: it.message,
-        ..RetireStatus::default()
+        receipt_signature: signature.unwrap_or_default(),
+        receipt_document: it.receipt.unwrap_or_default(),
     }
 }
 

@@ -298,8 +298,17 @@ impl State {
         generation: Generation,
     ) -> Result<Arc<Tombstone>, AcceptError> {
         let mut inner = self.lock();
-        if let Some(tombstone) = inner.tombstones.get(store) {
-            return Ok(tombstone.clone());
+        if let Some(held) = inner.tombstones.get(store).cloned() {
+            if generation <= held.generation {
+                return Ok(held);
+            }
+            // Ordered once more: the receipt is to name the order it answers.
+            let tombstone = Tombstone {
+                generation,
+                receipt: None,
+                ..Tombstone::clone(&held)
+            };
+            return Ok(self.put_tombstone(&mut inner, tombstone)?);
         }
         let remains = inner.stores.get(store);
         if let Some(held) = remains.filter(|held| generation < held.newest.generation) {
@@ -307,15 +316,33 @@ impl State {
                 held: held.newest.generation,
             });
         }
-        let tombstone = Tombstone {
-            store: store.clone(),
-            generation,
-            remains: remains.map(|record| StoreRecord::clone(record)),
-        };
-        self.put_tombstone(&mut inner, tombstone.clone())?;
+        let remains = remains.map(|record| StoreRecord::clone(record));
+        let tombstone = Tombstone::new(store.clone(), generation, remains);
+        let tombstone = self.put_tombstone(&mut inner, tombstone)?;
         remove(&self.paths.stores().join(file_name(store)))?;
         inner.stores.remove(store);
-        Ok(Arc::new(tombstone))
+        Ok(tombstone)
+    }
+
+    /// Remembers what a removal has found and done so far.
+    ///
+    /// # Errors
+    /// When the disk says no.
+    pub fn found(
+        &self,
+        store: &StoreId,
+        change: impl FnOnce(&mut Tombstone),
+    ) -> Result<Option<Arc<Tombstone>>, FileError> {
+        let mut inner = self.lock();
+        let Some(held) = inner.tombstones.get(store) else {
+            return Ok(None);
+        };
+        let mut tombstone = Tombstone::clone(held);
+        change(&mut tombstone);
+        if tombstone == **held {
+            return Ok(Some(held.clone()));
+        }
+        self.put_tombstone(&mut inner, tombstone).map(Some)
     }
 
     /// Everything of the store is gone: its addresses go into quarantine, the tombstone stays.
@@ -351,7 +378,7 @@ impl State {
             remains: None,
             ..Tombstone::clone(&inner.tombstones[store])
         };
-        self.put_tombstone(&mut inner, empty)
+        self.put_tombstone(&mut inner, empty).map(drop)
     }
 
     /// The control plane has recorded that the store is gone.
@@ -395,13 +422,18 @@ impl State {
         Ok(record)
     }
 
-    fn put_tombstone(&self, inner: &mut Inner, tombstone: Tombstone) -> Result<(), FileError> {
+    fn put_tombstone(
+        &self,
+        inner: &mut Inner,
+        tombstone: Tombstone,
+    ) -> Result<Arc<Tombstone>, FileError> {
         let path = self.paths.tombstones().join(file_name(&tombstone.store));
         keep(&path, &tombstone)?;
+        let tombstone = Arc::new(tombstone);
         inner
             .tombstones
-            .insert(tombstone.store.clone(), Arc::new(tombstone));
-        Ok(())
+            .insert(tombstone.store.clone(), tombstone.clone());
+        Ok(tombstone)
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {

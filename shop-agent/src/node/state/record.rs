@@ -7,7 +7,10 @@ use shop_plan::NetworkName;
 use shop_proto::{Digest, Generation, NodeId, RunState, Slot, Spec, StoreId};
 
 use super::files::Kept;
-use crate::node::ipam::{Cidr, CidrError, SubnetIndex};
+use crate::node::{
+    ipam::{Cidr, CidrError, SubnetIndex},
+    receipt::{Removed, Stop},
+};
 
 /// Who we are and whom we trust. Written once, when the node joins.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -126,6 +129,15 @@ pub struct Tombstone {
     pub generation: Generation,
     /// What there is to remove; gone from here when it is gone.
     pub remains: Option<StoreRecord>,
+    /// What was there, gathered before it was removed.
+    #[serde(default, skip_serializing_if = "Removed::is_empty")]
+    pub removed: Removed,
+    /// How the services ended, once they have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop: Option<Stop>,
+    /// The receipt's document, once nothing is left.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub receipt: Option<String>,
 }
 
 /// A freed subnet and when it may be used again.
@@ -170,6 +182,21 @@ impl Kept for Quarantine {
 }
 impl Kept for Intent {
     const FORMAT: u32 = 1;
+}
+
+impl Tombstone {
+    /// Before anything is removed.
+    #[must_use]
+    pub fn new(store: StoreId, generation: Generation, remains: Option<StoreRecord>) -> Self {
+        Self {
+            store,
+            generation,
+            remains,
+            removed: Removed::default(),
+            stop: None,
+            receipt: None,
+        }
+    }
 }
 
 impl PoolText {

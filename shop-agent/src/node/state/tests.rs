@@ -308,3 +308,34 @@ fn what_the_spec_says_holds_without_the_agents_word() {
     );
     assert_eq!(now(&|_| {}), slot(shop_proto::Slot::A));
 }
+
+#[test]
+fn what_a_removal_found_is_kept_until_it_is_recorded() {
+    let root = tempfile::tempdir().unwrap();
+    let state = load(root.path());
+    let one: StoreId = ONE.parse().unwrap();
+    let generation = |number| Generation::new(number).unwrap();
+    accept(&state, order(ONE, 1, spec(1))).unwrap();
+    state.bury(&one, generation(2)).unwrap();
+    state
+        .found(&one, |tombstone| {
+            tombstone.removed.containers.insert("web".to_owned());
+        })
+        .unwrap();
+    state.emptied(&one, 0).unwrap();
+    let written = |tombstone: &mut Tombstone| tombstone.receipt = Some("written".to_owned());
+    state.found(&one, written).unwrap();
+    let state = load(root.path());
+    let held = state.bury(&one, generation(2)).unwrap();
+    assert_eq!(held.receipt.as_deref(), Some("written"));
+    // Ordered again under a newer generation: the receipt has to name that one.
+    let held = state.bury(&one, generation(3)).unwrap();
+    assert_eq!((held.generation, &held.receipt), (generation(3), &None));
+    assert!(held.removed.containers.contains("web"));
+    assert!(
+        state
+            .found(&TWO.parse().unwrap(), written)
+            .unwrap()
+            .is_none()
+    );
+}
