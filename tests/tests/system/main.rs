@@ -8,6 +8,7 @@ mod browser;
 mod buyers;
 mod clients;
 mod engine_faults;
+mod demo;
 mod explain;
 mod hostile;
 mod isolation;
