@@ -1,26 +1,30 @@
 //! Templates that stores can be made of.
 
-use shop_plan::{Maturity, Template};
+use shop_plan::{Catalogue, Maturity, Template};
 
 use super::{App, AppError};
 use crate::domain::template::{ParameterView, ProfileView, TemplateView};
 
 impl App {
-    /// All, by name.
+    /// All, by name, oldest version first.
     #[must_use]
     pub fn list_templates(&self) -> Vec<TemplateView> {
-        self.context().catalogue.iter().map(view).collect()
+        let catalogue = self.context().catalogue;
+        catalogue
+            .iter()
+            .map(|template| view(catalogue, template))
+            .collect()
     }
 
-    /// "refshop" or "refshop@1".
+    /// "refshop", its newest stable version, or "refshop@1".
     ///
     /// # Errors
     /// When there is none.
     pub fn get_template(&self, template: &str) -> Result<TemplateView, AppError> {
-        self.context()
-            .catalogue
+        let catalogue = self.context().catalogue;
+        catalogue
             .find(template)
-            .map(view)
+            .map(|template| view(catalogue, template))
             .ok_or_else(|| AppError::NotFound {
                 what: "template",
                 name: template.chars().take(80).collect(),
@@ -28,7 +32,7 @@ impl App {
     }
 }
 
-fn view(template: &Template) -> TemplateView {
+fn view(catalogue: &Catalogue, template: &Template) -> TemplateView {
     let manifest = &template.manifest;
     TemplateView {
         name: template.name.clone(),
@@ -41,6 +45,8 @@ fn view(template: &Template) -> TemplateView {
             Maturity::RenderTested => "render-tested",
         }
         .to_owned(),
+        channel: manifest.channel.as_str().to_owned(),
+        is_default: catalogue.is_default(template),
         parameters: manifest
             .parameters
             .iter()

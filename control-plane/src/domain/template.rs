@@ -11,6 +11,10 @@ pub struct TemplateView {
     pub title: String,
     pub summary: String,
     pub maturity: String,
+    /// `stable` or `preview`.
+    pub channel: String,
+    /// Whether the bare name means it.
+    pub is_default: bool,
     pub parameters: Vec<ParameterView>,
     pub profiles: Vec<ProfileView>,
     pub services: Vec<String>,

@@ -191,7 +191,9 @@ pub(super) async fn template(session: &Session, command: TemplateCommand) -> any
                 &templates,
                 "This control plane has no templates.",
                 |templates| {
-                    let mut table = Table::new(&["TEMPLATE", "TITLE", "MATURITY", "PROFILES"]);
+                    let mut table = Table::new(&[
+                        "TEMPLATE", "CHANNEL", "TITLE", "MATURITY", "PROFILES",
+                    ]);
                     for template in templates {
                         let profiles: Vec<String> = template
                             .profiles
@@ -202,6 +204,7 @@ pub(super) async fn template(session: &Session, command: TemplateCommand) -> any
                             .collect();
                         table.row(vec![
                             format!("{}@{}", template.name, template.version),
+                            channel(template),
                             template.title.clone(),
                             template.maturity.clone(),
                             or_dash(Some(&profiles.join(" "))),
@@ -218,15 +221,22 @@ pub(super) async fn template(session: &Session, command: TemplateCommand) -> any
     }
 }
 
+/// `stable, default` is what the bare name means.
+fn channel(template: &Template) -> String {
+    let default = if template.is_default { ", default" } else { "" };
+    format!("{}{default}", template.channel)
+}
+
 fn describe(template: &Template) -> String {
     let mut text = format!(
-        "{}@{}  {}\n{}\n\ndigest    {}\nmaturity  {}\nservices  {}\ntasks     {}\n",
+        "{}@{}  {}\n{}\n\ndigest    {}\nmaturity  {}\nchannel   {}\nservices  {}\ntasks     {}\n",
         plain(&template.name),
         plain(&template.version),
         plain(&template.title),
         plain(&template.summary),
         plain(&template.digest),
         plain(&template.maturity),
+        plain(&channel(template)),
         plain(&template.services.join(" ")),
         plain(&template.tasks.join(" ")),
     );

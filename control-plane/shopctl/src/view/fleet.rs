@@ -45,6 +45,8 @@ pub(crate) struct Template {
     pub title: String,
     pub summary: String,
     pub maturity: String,
+    pub channel: String,
+    pub is_default: bool,
     pub parameters: Vec<Parameter>,
     pub profiles: Vec<Profile>,
     pub services: Vec<String>,
@@ -165,6 +167,8 @@ impl From<api::Template> for Template {
             title: template.title,
             summary: template.summary,
             maturity: template.maturity,
+            channel: template.channel,
+            is_default: template.is_default,
             parameters: template
                 .parameters
                 .into_iter()

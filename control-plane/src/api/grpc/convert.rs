@@ -309,6 +309,8 @@ pub(super) fn template(view: TemplateView) -> api::Template {
         profiles: view.profiles.into_iter().map(profile).collect(),
         services: view.services,
         tasks: view.tasks,
+        channel: view.channel,
+        is_default: view.is_default,
     }
 }
 

@@ -65,6 +65,10 @@ pub(in crate::api::rest) struct Template {
     pub title: String,
     pub summary: String,
     pub maturity: String,
+    /// `stable` or `preview`.
+    pub channel: String,
+    /// Whether the template's bare name means this version: the newest stable one.
+    pub is_default: bool,
     pub parameters: Vec<TemplateParameter>,
     pub profiles: Vec<TemplateProfile>,
     pub services: Vec<String>,
@@ -168,6 +172,8 @@ impl From<TemplateView> for Template {
             title: view.title,
             summary: view.summary,
             maturity: view.maturity,
+            channel: view.channel,
+            is_default: view.is_default,
             parameters: view
                 .parameters
                 .into_iter()
