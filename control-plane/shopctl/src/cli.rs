@@ -1,8 +1,14 @@
 //! The command line as clap reads it. No behaviour.
 
+mod rollouts;
+mod tasks;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub(crate) use rollouts::{RolloutCommand, RolloutStart};
+pub(crate) use tasks::{TaskCommand, TaskRun};
 
 /// Operate a fleet of isolated shops.
 #[derive(Debug, Parser)]
@@ -62,6 +68,9 @@ pub(crate) enum Command {
     /// See what was asked for and how far it is.
     #[command(subcommand)]
     Operation(OperationCommand),
+    /// Update many stores, wave after wave.
+    #[command(subcommand)]
+    Rollout(RolloutCommand),
     /// Manage API tokens.
     #[command(subcommand)]
     Token(TokenCommand),
@@ -132,8 +141,22 @@ pub(crate) enum StoreCommand {
     Stop(StoreAction),
     /// Restart a store's services.
     Restart(StoreAction),
-    /// Delete a store with all its data.
+    /// Delete a store with all its data: stopped at once, gone after a time of grace.
     Delete(StoreDelete),
+    /// Make a new store with this one's configuration: no data, no secrets, no host names.
+    Clone(Box<StoreClone>),
+    /// Take a deletion back while its time of grace lasts.
+    Undelete(StoreAction),
+    /// Show what a node signed about a deleted store, checked, and how to check it again.
+    Receipt {
+        /// Name or id.
+        store: String,
+    },
+    /// Say why a store is not running, or not what was asked, and what to type next.
+    Explain {
+        /// Name or id.
+        store: String,
+    },
     /// Show the last log lines of a store's services, sealed on the way to you.
     Logs {
         /// Name or id.
@@ -141,6 +164,9 @@ pub(crate) enum StoreCommand {
         /// One service only.
         service: Option<String>,
     },
+    /// Run a store's tasks and see what was run.
+    #[command(subcommand)]
+    Task(TaskCommand),
     /// Show what happened to a store.
     Events {
         /// Name or id.
@@ -258,6 +284,48 @@ pub(crate) struct StoreDelete {
     /// Do not ask for the store's name.
     #[arg(short, long)]
     pub yes: bool,
+    /// Without a time of grace: there is no way back.
+    #[arg(long, conflicts_with = "grace")]
+    pub now: bool,
+    /// How long it can be taken back, such as 30m, 1h or 72h [default: the control plane's setting, 24h].
+    #[arg(
+        long,
+        default_value = "",
+        hide_default_value = true,
+        value_name = "TIME"
+    )]
+    pub grace: String,
+    /// Give up on a node that does not come back: ends the record, and takes down there what is left when it comes back after all.
+    #[arg(long, conflicts_with_all = ["now", "grace"])]
+    pub force_forget: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StoreClone {
+    /// Name or id of the store whose configuration is taken.
+    pub store: String,
+    /// Name of the new store.
+    pub name: String,
+    /// A name for people.
+    #[arg(long, default_value = "")]
+    pub display_name: String,
+    /// Label over those of the first; repeat for more.
+    #[arg(long = "label", value_name = "KEY=VALUE", value_parser = key_value)]
+    pub labels: Vec<(String, String)>,
+    /// production, staging, preview or development; that of the first when absent.
+    #[arg(long, default_value = "")]
+    pub environment: String,
+    /// A host name of the new store; repeat for more.
+    #[arg(long = "host", value_name = "NAME")]
+    pub hosts: Vec<String>,
+    /// Node to place it on; the scheduler chooses when absent.
+    #[arg(long, default_value = "")]
+    pub node: String,
+    /// Why, for the audit log.
+    #[arg(long, default_value = "")]
+    pub reason: String,
+    #[command(flatten)]
+    pub wait: Wait,
 }
 
 #[derive(Debug, Subcommand)]
@@ -307,6 +375,16 @@ pub(crate) enum OperationCommand {
         /// How many.
         #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
         limit: u32,
+    },
+    /// Take an operation back where that is possible; says why when it is too late.
+    Cancel {
+        /// Its id.
+        id: String,
+        /// Why, for the audit log.
+        #[arg(long, default_value = "")]
+        reason: String,
+        #[command(flatten)]
+        wait: Wait,
     },
     /// Follow an operation to its end.
     Watch {

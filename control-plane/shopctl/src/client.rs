@@ -1,6 +1,9 @@
 //! The admin API as this tool uses it: one method per request, views out, failures typed. The only place that names generated messages,
 //! beside `view`.
 
+mod rollouts;
+mod tasks;
+
 use std::{future::Future, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
@@ -22,10 +25,13 @@ use crate::{
     context::Remembered,
     failure::Failure,
     view::{
-        AuditPage, Event, JoinToken, NewStore, Node, Operation, Status as FleetStatus, Store,
-        Template, Token,
+        AuditPage, Event, Explanation, JoinToken, NewStore, Node, Operation, Receipt,
+        Status as FleetStatus, Store, Template, Token,
     },
 };
+
+pub(crate) use tasks::NewRun;
+pub(crate) use rollouts::{NewClone, NewRollout, RolloutAction};
 
 /// For requests that are answered from the database.
 const CALL_DEADLINE: Duration = Duration::from_secs(30);
@@ -54,7 +60,17 @@ pub(crate) enum Action {
     Start,
     Stop,
     Restart,
-    Delete,
+    Undelete,
+}
+
+/// A store to be deleted.
+#[derive(Debug, Clone)]
+pub(crate) struct Deletion {
+    pub store: String,
+    pub reason: String,
+    pub if_generation: u64,
+    pub now: bool,
+    pub grace: String,
 }
 
 /// A signed question to a store's agent.
@@ -222,14 +238,68 @@ impl Client {
             reason: reason.to_owned(),
             idempotency_key: String::new(),
             if_generation,
+            ..api::StoreActionRequest::default()
         };
         let answer = match action {
             Action::Start => self.call(CALL_DEADLINE, admin.start_store(request)).await,
             Action::Stop => self.call(CALL_DEADLINE, admin.stop_store(request)).await,
             Action::Restart => self.call(CALL_DEADLINE, admin.restart_store(request)).await,
-            Action::Delete => self.call(CALL_DEADLINE, admin.delete_store(request)).await,
+            Action::Undelete => {
+                self.call(CALL_DEADLINE, admin.undelete_store(request))
+                    .await
+            }
         };
         answer.map(Operation::from)
+    }
+
+    pub(crate) async fn delete_store(&self, deletion: Deletion) -> Result<Operation, Failure> {
+        let mut admin = self.admin.clone();
+        let request = api::StoreActionRequest {
+            store: deletion.store,
+            reason: deletion.reason,
+            if_generation: deletion.if_generation,
+            now: deletion.now,
+            grace: deletion.grace,
+            ..api::StoreActionRequest::default()
+        };
+        self.call(CALL_DEADLINE, admin.delete_store(request))
+            .await
+            .map(Operation::from)
+    }
+
+    pub(crate) async fn forget_store(
+        &self,
+        store: &str,
+        reason: &str,
+    ) -> Result<Operation, Failure> {
+        let mut admin = self.admin.clone();
+        let request = api::ForgetStoreRequest {
+            store: store.to_owned(),
+            reason: reason.to_owned(),
+        };
+        self.call(CALL_DEADLINE, admin.forget_store(request))
+            .await
+            .map(Operation::from)
+    }
+
+    pub(crate) async fn explain_store(&self, store: &str) -> Result<Explanation, Failure> {
+        let mut admin = self.admin.clone();
+        let request = api::ExplainStoreRequest {
+            store: store.to_owned(),
+        };
+        self.call(CALL_DEADLINE, admin.explain_store(request))
+            .await
+            .map(Explanation::from)
+    }
+
+    pub(crate) async fn get_receipt(&self, store: &str) -> Result<Receipt, Failure> {
+        let mut admin = self.admin.clone();
+        let request = api::GetStoreRequest {
+            store: store.to_owned(),
+        };
+        self.call(CALL_DEADLINE, admin.get_receipt(request))
+            .await
+            .map(Receipt::from)
     }
 
     /// Events after a number, oldest first.

@@ -1,12 +1,16 @@
 //! One module per noun; here only the way to them.
 
 mod audit;
+mod deletion;
+mod explain;
 mod fleet;
 mod login;
 mod operations;
 mod proxy;
+mod rollouts;
 mod sealed;
 mod stores;
+mod tasks;
 mod tokens;
 mod trust;
 
@@ -60,12 +64,14 @@ pub(crate) async fn dispatch(cli: Cli, provider: Arc<CryptoProvider>) -> anyhow:
         Command::Store(StoreCommand::Credentials { store, name }) => {
             sealed::credentials(&session, &store, &name).await
         }
+        Command::Store(StoreCommand::Task(command)) => tasks::run(&session, command).await,
         Command::Store(command) => stores::run(&session, command).await,
         Command::Node(command) => fleet::node(&session, command).await,
         Command::Template(command) => fleet::template(&session, command).await,
         Command::Status => fleet::status(&session).await,
         Command::Version => fleet::version(&session).await,
         Command::Operation(command) => operations::run(&session, command).await,
+        Command::Rollout(command) => rollouts::run(&session, command).await,
         Command::Token(command) => tokens::run(&session, command).await,
         Command::Audit(command) => audit::run(&session, command).await,
         Command::Trust(command) => trust::run(&session, command).await,

@@ -82,7 +82,7 @@ async fn stretch(client: &Client, id: &str, display: &mut Display) -> anyhow::Re
             item = stream.next() => match item {
                 Some(Ok(operation)) => {
                     display.show(&operation);
-                    if operation.state.is_final() {
+                    if operation.state.is_final() || waits_for_its_time(&operation) {
                         return Ok(Stretch::Ended(Box::new(operation)));
                     }
                 }
@@ -93,6 +93,11 @@ async fn stretch(client: &Client, id: &str, display: &mut Display) -> anyhow::Re
             _ = tick.tick() => display.tick(),
         }
     }
+}
+
+/// A deletion in its time of grace has done all there is to do for now.
+fn waits_for_its_time(operation: &Operation) -> bool {
+    operation.reason.as_deref() == Some("in_grace")
 }
 
 /// Whether an ended operation is what was asked for.

@@ -1,12 +1,23 @@
 //! What the control plane tells, as this tool prints and judges it; the field names are those of the REST API.
 
+mod explain;
 mod fleet;
+mod rollout;
 mod store;
+mod tasks;
 
+pub(crate) use explain::Explanation;
+#[cfg(test)]
+pub(crate) use explain::{Cause, NextCommand};
 pub(crate) use fleet::{AuditEntry, AuditPage, JoinToken, Node, Status, Template, Token};
-pub(crate) use store::{Event, NewStore, Operation, OperationState, Replica, Store};
+pub(crate) use rollout::{Rollout, RolloutStore};
+pub(crate) use store::{Event, NewStore, Operation, OperationState, Receipt, Replica, Store};
 #[cfg(test)]
 pub(crate) use store::{SealedLog, Step};
+
+#[cfg(test)]
+pub(crate) use tasks::TaskArgument;
+pub(crate) use tasks::{TaskOffer, TaskRun, Tasks};
 
 use jiff::Timestamp;
 

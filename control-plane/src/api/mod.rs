@@ -8,6 +8,7 @@ mod guard;
 mod request_id;
 mod rest;
 mod watch;
+mod words;
 
 #[cfg(test)]
 mod tests;

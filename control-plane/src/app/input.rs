@@ -3,7 +3,9 @@
 use std::{collections::BTreeMap, net::IpAddr};
 
 use serde::Serialize;
-use shop_proto::NodeId;
+use shop_proto::{NodeId, ServiceName};
+
+use crate::domain::rollout::{RolloutEvent, WishedWatch};
 
 /// `POST /stores`. Texts are as they came; the use-case reports everything that is wrong with them at once.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -28,16 +30,19 @@ pub struct CreateStore {
     pub idempotency_key: Option<String>,
     /// Empty: the scheduler chooses.
     pub node: String,
+    /// Replicas by service, for clones; empty: one of each.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub scale: BTreeMap<ServiceName, u8>,
 }
 
 /// Limits; 0 keeps the template's.
-#[derive(Debug, Clone, Copy, Default, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct ResourcesInput {
     pub memory_bytes: u64,
     pub cpu_millis: u32,
 }
 
-/// Start, stop, restart, delete.
+/// Start, stop, restart, undelete.
 #[derive(Debug, Clone, Default)]
 pub struct StoreAction {
     /// Name or id.
@@ -46,6 +51,82 @@ pub struct StoreAction {
     pub idempotency_key: Option<String>,
     /// Only when the store is still at this generation.
     pub if_generation: Option<u64>,
+}
+
+/// `DELETE /stores/{store}`.
+#[derive(Debug, Clone, Default)]
+pub struct DeleteStore {
+    pub action: StoreAction,
+    /// No time of grace.
+    pub now: bool,
+    /// Such as `1h`; empty: the configured one.
+    pub grace: String,
+}
+
+/// `POST /stores/{store}/forget`.
+#[derive(Debug, Clone, Default)]
+pub struct ForgetStore {
+    /// Name or id.
+    pub store: String,
+    pub reason: String,
+}
+
+/// `POST /stores/{store}/clone`.
+#[derive(Debug, Clone, Default)]
+pub struct CloneStore {
+    /// Name or id of the store whose configuration is taken.
+    pub store: String,
+    /// Of the new one.
+    pub name: String,
+    pub display_name: String,
+    /// Over those of the first.
+    pub labels: BTreeMap<String, String>,
+    /// Empty: that of the first.
+    pub environment: String,
+    pub hosts: Vec<String>,
+    pub node: String,
+    pub reason: String,
+    pub idempotency_key: Option<String>,
+}
+
+/// `POST /operations/{operation}/cancel`.
+#[derive(Debug, Clone, Default)]
+pub struct CancelOperation {
+    pub operation: String,
+    pub reason: String,
+    pub idempotency_key: Option<String>,
+}
+
+/// `POST /rollouts`.
+#[derive(Debug, Clone, Default)]
+pub struct StartRollout {
+    /// `key=value,key!=value`; empty selects all stores.
+    pub selector: String,
+    /// `refshop@2`; empty keeps each store's.
+    pub template: String,
+    /// `None` goes back to the template's default.
+    pub parameters: BTreeMap<String, Option<String>>,
+    pub profiles: BTreeMap<String, String>,
+    pub watch: WishedWatch,
+    pub allow_irreversible: bool,
+    /// Stores in the first wave.
+    pub canary: u32,
+    /// `10%` or `25`; empty: `10%`.
+    pub batch: String,
+    pub max_failures: u32,
+    pub reason: String,
+    /// Says which stores are reached in which wave, and writes nothing.
+    pub dry_run: bool,
+}
+
+/// `POST /rollouts/{rollout}/pause`, `resume`, `abort`.
+#[derive(Debug, Clone)]
+pub struct RolloutAction {
+    pub rollout: String,
+    pub event: RolloutEvent,
+    /// With an abort: stores that were updated go back.
+    pub goes_back: bool,
+    pub reason: String,
 }
 
 /// Which part of a list.

@@ -3,16 +3,20 @@
 //! Who may ask is decided before, centrally, by route and role; what is asked is decided here.
 
 mod access;
+mod amend;
 mod audit;
+mod cancel;
 mod cursor;
 mod durations;
 mod error;
 mod input;
 mod nodes;
 mod operations;
+mod rollouts;
 mod sealed;
 mod status;
 mod stores;
+mod tasks;
 mod templates;
 mod view;
 mod world;
@@ -26,10 +30,14 @@ use shop_proto::{Digest, NodeId, StoreId};
 use crate::{db::Db, domain::session::Orders, operations::Limits};
 use access::DenialSampler;
 
+pub use amend::*;
 pub use error::{AppError, Problem};
 pub use input::*;
+pub(crate) use rollouts::update_of as rollout_update;
 pub use sealed::SealedWaiters;
 pub(crate) use sealed::waiter_key;
+pub(crate) use stores::KEPT_TASK_RUNS;
+pub use tasks::*;
 pub use view::*;
 pub use world::{RandomIds, SystemClock};
 
@@ -61,6 +69,8 @@ pub struct Settings {
     pub provisioning_per_node: u32,
     /// CPU reservations may add up to so many times the CPUs there are.
     pub cpu_overcommit: u32,
+    /// From the request to delete a store until its data goes.
+    pub delete_grace: Duration,
     /// How long a node may be away before its stores are called unreachable.
     pub unreachable_after: Duration,
     /// Pin in join tokens: SHA-256 of the root's SubjectPublicKeyInfo.
@@ -80,6 +90,7 @@ impl Settings {
             provision_deadline: Duration::from_secs(600),
             provisioning_per_node: 4,
             cpu_overcommit: 40,
+            delete_grace: Duration::from_secs(24 * 3600),
             unreachable_after: Duration::from_secs(30),
             root_pin,
             enroll_addresses: Vec::new(),

@@ -15,7 +15,7 @@ use crate::{
         access::Caller,
         identity::{Denied, JoinToken},
         node::Node,
-        store::{Lifecycle, LifecycleEvent, Reservation},
+        store::{LifecycleEvent, Reservation},
     },
     operations::settle,
 };
@@ -69,7 +69,7 @@ impl App {
         let stores = tx.stores_on(&node.id).await?;
         let live = stores
             .iter()
-            .filter(|store| matches!(store.lifecycle, Lifecycle::Live(_)))
+            .filter(|store| store.lifecycle.wanted().is_some())
             .count();
         if live > 0 {
             return Err(AppError::conflict(

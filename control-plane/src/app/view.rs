@@ -7,8 +7,15 @@ use secrecy::SecretString;
 use shop_proto::{Digest, StoreId, StoreName};
 
 use crate::domain::{
-    access::ApiToken, audit::AuditEntry, node::Node, node::NodeStatus, operation::Operation,
-    session::ReplicaReport, store::Reservation, store::Store,
+    access::ApiToken,
+    audit::AuditEntry,
+    node::Node,
+    node::NodeStatus,
+    operation::Operation,
+    rollout::{Member, Rollout},
+    session::ReplicaReport,
+    store::Reservation,
+    store::Store,
 };
 
 /// Part of a list.
@@ -35,6 +42,13 @@ pub struct StoreView {
 pub struct OperationView {
     pub operation: Operation,
     pub replicas: Vec<ReplicaReport>,
+}
+
+/// A rollout with the stores that were selected.
+#[derive(Debug, Clone)]
+pub struct RolloutView {
+    pub rollout: Rollout,
+    pub members: Vec<Member>,
 }
 
 /// A change of a store, for watches.

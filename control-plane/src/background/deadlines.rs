@@ -4,7 +4,15 @@ use std::{collections::BTreeSet, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::{app::App, db::DbError, operations::settle};
+use crate::{
+    app::App,
+    db::DbError,
+    domain::{
+        audit::{AuditRecord, Decision},
+        deletion::grace_over,
+    },
+    operations::settle,
+};
 
 const INTERVAL: Duration = Duration::from_secs(1);
 
@@ -28,6 +36,34 @@ async fn forget_sessions(app: &App) -> Result<(), DbError> {
     tx.commit().await
 }
 
+/// Ends the time of grace of stores. Each in a transaction of its own.
+async fn delete_what_is_due(app: &App, now: Timestamp) -> Result<(), DbError> {
+    let context = app.context();
+    let due = context.db.read().await?.stores_to_delete(now).await?;
+    for id in due {
+        let mut tx = context.db.write().await?;
+        let Some(before) = tx.store(&id).await? else {
+            continue;
+        };
+        if let Some(mut store) = grace_over(&before, now) {
+            settle(&mut tx, &mut store, &before, app.limits(), now).await?;
+            tx.audit(AuditRecord {
+                at: now,
+                actor: "system".to_owned(),
+                source: "internal".to_owned(),
+                request_id: String::new(),
+                action: "store.grace_over".to_owned(),
+                subject: format!("store:{id}"),
+                decision: Decision::Allowed,
+                reason: String::new(),
+            })
+            .await?;
+            tx.commit().await?;
+        }
+    }
+    Ok(())
+}
+
 async fn tick(app: App) -> Result<(), DbError> {
     let context = app.context();
     let now = context.clock.now();
@@ -40,6 +76,7 @@ async fn tick(app: App) -> Result<(), DbError> {
         due.extend(tx.stores_cut_off(away_since).await?);
         due
     };
+    delete_what_is_due(&app, now).await?;
     for id in due {
         // One transaction each: one store that cannot be settled keeps no other from it.
         let mut tx = context.db.write().await?;

@@ -35,7 +35,8 @@ pub(super) async fn run(app: App, sent: Arc<Sent>) {
 async fn tick(app: &App, sent: &Sent) -> Result<(), DbError> {
     sent.prune();
     let stores = app.context().db.read().await?.undispatched_stores().await?;
-    for store in &stores {
+    // What waits for room on its node stays as it is until there is some.
+    for store in stores.iter().filter(|store| !store.waits_for_room()) {
         to_node(app, sent, store);
         to_agent(app, sent, store);
     }
@@ -53,7 +54,7 @@ fn to_node(app: &App, sent: &Sent, store: &Store) {
             generation: store.generation,
         },
         // What a node refused once it would refuse again, until there is a newer generation.
-        Lifecycle::Live(_)
+        Lifecycle::Live(_) | Lifecycle::Grace { .. }
             if store.on_node.generation < generation && store.on_node.state != "refused" =>
         {
             NodeOrder::Assign {
@@ -63,7 +64,7 @@ fn to_node(app: &App, sent: &Sent, store: &Store) {
                 spec: store.spec.clone(),
             }
         }
-        Lifecycle::Live(_) | Lifecycle::Deleted => return,
+        Lifecycle::Live(_) | Lifecycle::Grace { .. } | Lifecycle::Deleted => return,
     };
     let target = Target::Node(placement.node.clone(), store.id.clone());
     if sent.due(&target, generation) && app.context().orders.to_node(&placement.node, order) {
@@ -74,7 +75,7 @@ fn to_node(app: &App, sent: &Sent, store: &Store) {
 fn to_agent(app: &App, sent: &Sent, store: &Store) {
     let generation = store.generation.get();
     let agent = &store.on_agent;
-    if !matches!(store.lifecycle, Lifecycle::Live(_))
+    if store.lifecycle.wanted().is_none()
         || agent.generation >= generation
         || agent.refused_generation == generation
     {

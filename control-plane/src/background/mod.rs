@@ -8,7 +8,10 @@ mod dispatch;
 mod ingest;
 mod placer;
 mod reaper;
+mod rollouts;
 mod sent;
+mod take_back;
+mod tasks;
 
 use std::{future::Future, sync::Arc, time::Duration};
 
@@ -45,6 +48,8 @@ pub fn start(
     spawn("placer", Box::pin(placer::run(app.clone())));
     spawn("dispatch", Box::pin(dispatch::run(app.clone(), sent)));
     spawn("deadlines", Box::pin(deadlines::run(app.clone())));
+    spawn("tasks", Box::pin(tasks::run(app.clone())));
+    spawn("rollouts", Box::pin(rollouts::run(app.clone())));
     spawn("reaper", Box::pin(reaper::run(app.clone())));
 }
 

@@ -10,7 +10,7 @@ use crate::{
     db::{DbError, NodeLoad, Tx},
     domain::{
         event::{Severity, StoreEvent},
-        store::{Placement, Store},
+        store::{Placement, Reservation, Store},
     },
     operations::settle,
     policy::placement::{Candidate, Request, Verdict, Why, place},
@@ -27,15 +27,18 @@ pub(super) async fn run(app: App) {
 async fn tick(app: App) -> Result<(), DbError> {
     let db = &app.context().db;
     // Most ticks have nothing to do and must not wait for their turn to write.
-    if db.read().await?.unplaced_stores(1).await?.is_empty() {
+    let mut tx = db.read().await?;
+    if tx.unplaced_stores(1).await?.is_empty() && tx.stores_without_room(1).await?.is_empty() {
         return Ok(());
     }
+    drop(tx);
     let mut tx = db.write().await?;
-    let stores = tx.unplaced_stores(BATCH).await?;
-    let requests: Vec<Request> = stores.iter().map(request).collect();
+    let mut stores = tx.stores_without_room(BATCH).await?;
+    stores.extend(tx.unplaced_stores(BATCH).await?);
+    let requests: Vec<Request> = stores.iter().map(|store| request(&app, store)).collect();
     let settings = &app.context().settings;
-    let nodes = candidates(&mut tx, settings.cpu_overcommit).await?;
     let now = app.context().clock.now();
+    let nodes = candidates(&mut tx, settings.cpu_overcommit, now).await?;
     let mut changed = false;
     for (id, verdict) in place(&requests, nodes, settings.provisioning_per_node) {
         let found = stores
@@ -44,7 +47,9 @@ async fn tick(app: App) -> Result<(), DbError> {
             .find(|(store, _)| store.id == id);
         if let Some((store, request)) = found {
             changed |= match verdict {
-                Verdict::Place(node) => put(&app, &mut tx, store, node, now).await?,
+                Verdict::Place(node) => {
+                    put(&app, &mut tx, store, (node, request.reservation), now).await?
+                }
                 Verdict::Wait(why) => wait(&app, &mut tx, store, request, why, now).await?,
             };
         }
@@ -55,16 +60,36 @@ async fn tick(app: App) -> Result<(), DbError> {
     Ok(())
 }
 
-fn request(store: &Store) -> Request {
+fn request(app: &App, store: &Store) -> Request {
     Request {
         store: store.id.clone(),
         organisation: store.organisation.clone(),
-        reservation: store.reserved,
-        pinned: store.pinned_node.clone(),
+        // What was paused has given its reservation away, and is to have it again.
+        reservation: if store.reserved == Reservation::default() {
+            // What cannot be rendered here takes next to nothing; its node says why it does not run.
+            let unknown = Reservation {
+                memory_bytes: 1,
+                cpu_millis: 0,
+            };
+            app.needs_of(store, &store.spec)
+                .map_or(unknown, |needs| needs.reserved)
+        } else {
+            store.reserved
+        },
+        // Its data is there.
+        pinned: match &store.placement {
+            Some(placement) => Some(placement.node.clone()),
+            None => store.pinned_node.clone(),
+        },
+        returns: store.placement.is_some(),
     }
 }
 
-async fn candidates(tx: &mut Tx, cpu_overcommit: u32) -> Result<Vec<Candidate>, DbError> {
+async fn candidates(
+    tx: &mut Tx,
+    cpu_overcommit: u32,
+    now: Timestamp,
+) -> Result<Vec<Candidate>, DbError> {
     let loads: BTreeMap<NodeId, NodeLoad> = tx
         .node_loads()
         .await?
@@ -79,7 +104,7 @@ async fn candidates(tx: &mut Tx, cpu_overcommit: u32) -> Result<Vec<Candidate>, 
                 .get(&node.id)
                 .map(|load| (load.reserved, load.starting))
                 .unwrap_or_default();
-            Candidate::of(node, reserved, starting, cpu_overcommit)
+            Candidate::of(node, reserved, starting, cpu_overcommit, now)
         })
         .collect())
 }
@@ -88,10 +113,11 @@ async fn put(
     app: &App,
     tx: &mut Tx,
     before: &Store,
-    node: NodeId,
+    (node, reserved): (NodeId, Reservation),
     now: Timestamp,
 ) -> Result<bool, DbError> {
     let mut store = before.clone();
+    store.reserved = reserved;
     store.placement = Some(Placement {
         node: node.clone(),
         at: now,
@@ -100,7 +126,11 @@ async fn put(
     tx.insert_event(&StoreEvent {
         seq: 0,
         store: Some(store.id),
-        message: format!("placed on node {node}"),
+        message: if before.placement.is_some() {
+            format!("has room on node {node} again")
+        } else {
+            format!("placed on node {node}")
+        },
         node: Some(node),
         code: "placed".to_owned(),
         severity: Severity::Info,

@@ -44,6 +44,8 @@ pub struct Config {
     pub database: Database,
     #[serde(default)]
     pub provisioning: Provisioning,
+    #[serde(default)]
+    pub deletion: Deletion,
 }
 
 /// Addresses to bind.
@@ -104,6 +106,22 @@ impl Default for Provisioning {
     }
 }
 
+/// How stores are deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Deletion {
+    /// From the request until the data goes, unless the request says otherwise. Until then it can be taken back.
+    pub grace: Span,
+}
+
+impl Default for Deletion {
+    fn default() -> Self {
+        Self {
+            grace: Span::from_secs(24 * 3600),
+        }
+    }
+}
+
 /// A configuration that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -148,6 +166,7 @@ impl Config {
             listen: Listen::default(),
             database: Database { url },
             provisioning: Provisioning::default(),
+            deletion: Deletion::default(),
         }
     }
 
@@ -237,6 +256,7 @@ impl Config {
             provisioning_per_node: self.provisioning.per_node,
             cpu_overcommit: self.provisioning.cpu_overcommit,
             unreachable_after: self.provisioning.unreachable_after.get(),
+            delete_grace: self.deletion.grace.get(),
             enroll_addresses: advertised.iter().map(Advertised::enrolment).collect(),
             agent_addresses: advertised.iter().map(Advertised::agents).collect(),
             ..Settings::new(self.base_domain.clone(), root_pin)
@@ -257,6 +277,7 @@ impl Config {
             listen: Listen,
             database: RealDatabase,
             provisioning: Provisioning,
+            deletion: Deletion,
         }
         let Self {
             format,
@@ -266,6 +287,7 @@ impl Config {
             listen,
             database,
             provisioning,
+            deletion,
         } = self.clone();
         Real {
             format,
@@ -277,6 +299,7 @@ impl Config {
                 url: database.url.reveal().to_owned(),
             },
             provisioning,
+            deletion,
         }
     }
 }

@@ -23,6 +23,7 @@ pub fn apply(
         "SHOPFLEET_UNREACHABLE_AFTER",
         &mut provisioning.unreachable_after,
     )?;
+    set.parse("SHOPFLEET_DELETE_GRACE", &mut config.deletion.grace)?;
     if let Some(url) = set.get("SHOPFLEET_DATABASE_URL") {
         config.database.url = DatabaseUrl::new(url);
     }

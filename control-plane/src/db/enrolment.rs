@@ -8,6 +8,7 @@ use super::{
     driver::{Row, args, json},
 };
 use crate::domain::{
+    breaker::Breaker,
     identity::{Certificate, Denied, DenyList, JoinToken, JoinTokenUse, VouchedKey},
     node::{Link, Node},
     session::Capacity,
@@ -44,7 +45,7 @@ pub enum JoinRefusal {
 }
 
 /// Identities are kept without the trust domain: the table is one fleet's.
-fn kept(identity: &Identity) -> String {
+pub(super) fn kept(identity: &Identity) -> String {
     match identity {
         Identity::StoreAgent(store) => format!("store/{store}"),
         Identity::Node(node) => format!("node/{node}"),
@@ -80,7 +81,7 @@ fn join_token(row: &Row) -> Result<JoinToken, DbError> {
     })
 }
 
-fn certificate(row: &Row) -> Result<Certificate, DbError> {
+pub(super) fn certificate(row: &Row) -> Result<Certificate, DbError> {
     let chain: Vec<String> = row.json("chain")?;
     let chain = chain
         .iter()
@@ -253,6 +254,7 @@ impl Db {
             joined_at: attempt.now,
             link: Link::Never,
             orphans: Vec::new(),
+            breaker: Breaker::default(),
         })
         .await?;
         tx.commit().await?;

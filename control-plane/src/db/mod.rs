@@ -13,8 +13,12 @@ mod events;
 mod nodes;
 mod operations;
 mod pool;
+mod receipts;
 mod relayed;
+mod revisions;
+mod rollouts;
 mod stores;
+mod tasks;
 mod tokens;
 
 pub use enrolment::{JoinAttempt, JoinRefusal, SAME_ANSWER};

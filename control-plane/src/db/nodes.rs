@@ -9,6 +9,7 @@ use super::{
     driver::{Row, args, json},
 };
 use crate::domain::{
+    breaker::Breaker,
     node::{Link, Node},
     session::Capacity,
 };
@@ -73,6 +74,10 @@ fn node(row: &Row) -> Result<Node, DbError> {
         render_versions: row.json("render_versions")?,
         joined_at: row.time("joined_at")?,
         orphans: row.json("orphans")?,
+        breaker: Breaker {
+            failures: row.count("failures")?,
+            until: row.maybe_time("tripped_until")?,
+        },
         link: match row.text("link")?.as_str() {
             "up" => Link::Up { since },
             "down" => Link::Down { since },
@@ -118,7 +123,7 @@ impl Tx {
         let changed = self
             .execute(
                 "UPDATE nodes SET capacity = $1, agent_version = $2, engine_version = $3, boot_id = $4, render_versions = $5, link = $6, \
-                 link_since = $7, orphans = $8 WHERE id = $9 AND removed_at IS NULL",
+                 link_since = $7, orphans = $8, failures = $9, tripped_until = $10 WHERE id = $11 AND removed_at IS NULL",
                 args![
                     json(&CapacityRow::from(&node.capacity))?,
                     &node.agent_version,
@@ -128,6 +133,8 @@ impl Tx {
                     link,
                     since,
                     json(&node.orphans)?,
+                    node.breaker.failures,
+                    node.breaker.until,
                     &node.id,
                 ],
             )
@@ -188,7 +195,7 @@ impl Tx {
     /// When the database does not answer.
     pub async fn stores_cut_off(&mut self, before: Timestamp) -> Result<Vec<StoreId>, DbError> {
         let sql = "SELECT stores.id AS id FROM stores JOIN nodes ON nodes.id = stores.node_id \
-                   WHERE nodes.link = 'down' AND nodes.link_since <= $1 AND stores.lifecycle <> 'deleted' \
+                   WHERE nodes.link = 'down' AND nodes.link_since <= $1 AND stores.lifecycle NOT IN ('deleted', 'grace') \
                    AND stores.reason <> 'node_unreachable'";
         let rows = self.rows(sql, args![before]).await?;
         rows.iter().map(|row| row.parsed("id")).collect()

@@ -133,7 +133,7 @@ impl Tx {
         row.as_ref().map(operation).transpose()
     }
 
-    /// The newest operation of a store, ended or not.
+    /// The operation of a store that is under way, or else its newest.
     ///
     /// # Errors
     /// When the database does not answer.
@@ -141,7 +141,8 @@ impl Tx {
         &mut self,
         store: &StoreId,
     ) -> Result<Option<Operation>, DbError> {
-        let sql = "SELECT * FROM operations WHERE store_id = $1 ORDER BY generation DESC, created_at DESC, id DESC LIMIT 1";
+        let sql = "SELECT * FROM operations WHERE store_id = $1 AND kind <> 'task' \
+                   ORDER BY CASE WHEN state IN ('pending', 'running') THEN 0 ELSE 1 END, generation DESC, created_at DESC, id DESC LIMIT 1";
         let row = self.row(sql, args![store]).await?;
         row.as_ref().map(operation).transpose()
     }

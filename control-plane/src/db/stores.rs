@@ -1,7 +1,7 @@
 //! Stores, their host names and revisions.
 
 use jiff::Timestamp;
-use shop_proto::{Digest, Generation, HostName, Identity, NodeId, Revision, StoreId};
+use shop_proto::{Generation, HostName, Identity, NodeId, RunState, StoreId};
 
 use super::{
     DbError, Tx,
@@ -62,7 +62,7 @@ fn store(row: &Row) -> Result<Store, DbError> {
         template_version: row.text("template_version")?,
         admin_path: row.text("admin_path")?,
         render_version: row.count("render_version")?,
-        lifecycle: Lifecycle::parse(&row.text("lifecycle")?).ok_or_else(corrupt("lifecycle"))?,
+        lifecycle: lifecycle(row)?,
         pinned_node: row.maybe_parsed("pinned_node")?,
         placement,
         reserved: Reservation {
@@ -97,9 +97,23 @@ fn store(row: &Row) -> Result<Store, DbError> {
     })
 }
 
+fn lifecycle(row: &Row) -> Result<Lifecycle, DbError> {
+    let back = row.maybe_text("grace_back")?;
+    let grace = back
+        .as_deref()
+        .and_then(RunState::parse)
+        .zip(row.maybe_time("grace_until")?);
+    Lifecycle::parse(&row.text("lifecycle")?, grace)
+        .ok_or_else(|| DbError::corrupt("lifecycle", "unknown word"))
+}
+
 /// What may change in a store's life, in the order of the statements below.
 fn changeable(store: &Store) -> Result<Vec<Arg>, DbError> {
     let report = store.report.as_ref().map(json).transpose()?;
+    let (back, until) = match store.lifecycle {
+        Lifecycle::Grace { back, until } => (Some(back.as_str()), Some(until)),
+        _ => (None, None),
+    };
     Ok(args![
         &store.display_name,
         json(&store.labels)?,
@@ -130,6 +144,8 @@ fn changeable(store: &Store) -> Result<Vec<Arg>, DbError> {
         &store.message,
         store.updated_at,
         store.change_seq,
+        back,
+        until,
     ])
 }
 
@@ -153,9 +169,9 @@ impl Tx {
             "INSERT INTO stores (display_name, labels, generation, spec, template_version, admin_path, render_version, lifecycle, \
              pinned_node, node_id, placed_at, reserved_memory, reserved_cpu, node_generation, node_state, node_code, node_message, \
              node_plan_digest, agent_generation, agent_refused, agent_refused_code, agent_enrolled, sealing_public_key, report, status, \
-             reason, message, updated_at, change_seq, id, organisation_id, project_id, name, environment, created_at) \
+             reason, message, updated_at, change_seq, grace_back, grace_until, id, organisation_id, project_id, name, environment, created_at) \
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, \
-             $26, $27, $28, $29, $30, $31, $32, $33, $34, $35)",
+             $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36, $37)",
             values,
         )
         .await?;
@@ -185,8 +201,8 @@ impl Tx {
                  render_version = $7, lifecycle = $8, pinned_node = $9, node_id = $10, placed_at = $11, reserved_memory = $12, \
                  reserved_cpu = $13, node_generation = $14, node_state = $15, node_code = $16, node_message = $17, \
                  node_plan_digest = $18, agent_generation = $19, agent_refused = $20, agent_refused_code = $21, agent_enrolled = $22, \
-                 sealing_public_key = $23, report = $24, status = $25, reason = $26, message = $27, updated_at = $28, change_seq = $29 \
-                 WHERE id = $30 AND change_seq = $31 AND lifecycle <> 'deleted' AND generation <= $3",
+                 sealing_public_key = $23, report = $24, status = $25, reason = $26, message = $27, updated_at = $28, change_seq = $29, \
+                 grace_back = $30, grace_until = $31 WHERE id = $32 AND change_seq = $33 AND lifecycle <> 'deleted' AND generation <= $3",
                 values,
             )
             .await?;
@@ -317,6 +333,17 @@ impl Tx {
         rows.iter().map(store).collect()
     }
 
+    /// Stores that were woken and wait for room on their node, oldest first.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn stores_without_room(&mut self, limit: u32) -> Result<Vec<Store>, DbError> {
+        let sql = "SELECT * FROM stores WHERE reserved_memory = 0 AND lifecycle = 'running' AND node_id IS NOT NULL \
+                   ORDER BY created_at, id LIMIT $1";
+        let rows = self.rows(sql, args![limit]).await?;
+        rows.iter().map(store).collect()
+    }
+
     /// Stores whose node or agent has not yet acknowledged what they should be.
     ///
     /// # Errors
@@ -325,6 +352,16 @@ impl Tx {
         let sql = "SELECT * FROM stores WHERE node_id IS NOT NULL AND (lifecycle = 'deleting' OR (lifecycle <> 'deleted' \
                    AND (node_generation < generation OR agent_generation < generation)))";
         self.rows(sql, vec![]).await?.iter().map(store).collect()
+    }
+
+    /// Stores whose time of grace is over.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn stores_to_delete(&mut self, now: Timestamp) -> Result<Vec<StoreId>, DbError> {
+        let sql = "SELECT id FROM stores WHERE lifecycle = 'grace' AND grace_until <= $1";
+        let rows = self.rows(sql, args![now]).await?;
+        rows.iter().map(|row| row.parsed("id")).collect()
     }
 
     /// All stores of a node that are not deleted.
@@ -378,25 +415,5 @@ impl Tx {
                 Ok((status, row.count("stores")?))
             })
             .collect()
-    }
-
-    /// Keeps what a store rendered from.
-    ///
-    /// # Errors
-    /// When the database does not answer.
-    pub async fn insert_revision(
-        &mut self,
-        store: &StoreId,
-        revision: &Revision,
-        plan: Digest,
-        by: &str,
-        now: Timestamp,
-    ) -> Result<(), DbError> {
-        self.execute(
-            "INSERT INTO revisions (store_id, number, content, plan_digest, created_by, created_at) VALUES ($1, $2, $3, $4, $5, $6)",
-            args![store, revision.number, json(revision)?, &plan, by, now],
-        )
-        .await?;
-        Ok(())
     }
 }

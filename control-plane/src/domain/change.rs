@@ -5,8 +5,8 @@ use shop_proto::RunState;
 use super::{
     operation::{Operation, OperationKind},
     store::{
-        AgentProgress, IllegalTransition, Lifecycle, LifecycleEvent, NodeProgress, Store,
-        StoreStatus,
+        AgentProgress, IllegalTransition, Lifecycle, LifecycleEvent, NodeProgress, Reservation,
+        Store, StoreStatus,
     },
 };
 
@@ -41,16 +41,30 @@ pub fn decide(
     kind: OperationKind,
 ) -> Result<Decision, Refusal> {
     let event = match kind {
-        OperationKind::Create | OperationKind::Start => LifecycleEvent::Start,
+        OperationKind::Create | OperationKind::Start | OperationKind::Wake => LifecycleEvent::Start,
+        OperationKind::Pause => LifecycleEvent::Pause,
         OperationKind::Stop => LifecycleEvent::Stop,
         OperationKind::Restart => LifecycleEvent::Restart,
         OperationKind::Delete => LifecycleEvent::Delete,
+        OperationKind::Undelete => LifecycleEvent::Undelete,
+        // These change no lifecycle; `amend` decides them.
+        OperationKind::Update
+        | OperationKind::Rollback
+        | OperationKind::Scale
+        | OperationKind::Maintenance
+        | OperationKind::Hold
+        | OperationKind::Release
+        | OperationKind::Configure
+        | OperationKind::Task => {
+            store.lifecycle.live()?;
+            return Ok(Decision::Unchanged);
+        }
     };
     let lifecycle = store.lifecycle.next(event)?;
     let active = latest.filter(|operation| !operation.state.ended());
     let same_wish = lifecycle == store.lifecycle;
     match kind {
-        OperationKind::Create | OperationKind::Start if same_wish => {
+        OperationKind::Create | OperationKind::Start | OperationKind::Wake if same_wish => {
             if active.is_some_and(|operation| operation.kind.ends_serving()) {
                 return Ok(Decision::Ongoing);
             }
@@ -63,6 +77,14 @@ pub fn decide(
                 return Ok(Decision::Ongoing);
             }
             if store.status == StoreStatus::Stopped {
+                return Ok(Decision::Unchanged);
+            }
+        }
+        OperationKind::Pause if same_wish => {
+            if active.is_some_and(|operation| operation.kind == OperationKind::Pause) {
+                return Ok(Decision::Ongoing);
+            }
+            if store.status == StoreStatus::Paused {
                 return Ok(Decision::Unchanged);
             }
         }
@@ -83,15 +105,19 @@ pub fn decide(
 ///
 /// It is newer than anything node or agent hold: after a restore from a backup they may hold more than we know, and an operator's word
 /// takes the store over.
-fn changed(store: &Store, lifecycle: Lifecycle, kind: OperationKind) -> Store {
+pub(super) fn changed(store: &Store, lifecycle: Lifecycle, kind: OperationKind) -> Store {
     let mut next = store.clone();
     next.generation = store.newest_held().next();
     next.lifecycle = lifecycle;
-    if let Lifecycle::Live(run_state) = lifecycle {
+    if let Some(run_state) = lifecycle.wanted() {
         next.spec.run_state = run_state;
     }
     if kind == OperationKind::Restart {
         next.spec.restart_seq += 1;
+    }
+    // What was paused has given its room away and asks for it anew.
+    if store.lifecycle == Lifecycle::Live(RunState::Paused) && lifecycle != store.lifecycle {
+        next.reserved = Reservation::default();
     }
     next.on_node = NodeProgress {
         generation: store.on_node.generation,
@@ -103,7 +129,8 @@ fn changed(store: &Store, lifecycle: Lifecycle, kind: OperationKind) -> Store {
         ..store.on_agent.clone()
     };
     // No node ever heard of it: there is nothing to take down.
-    if lifecycle == Lifecycle::Deleting && store.placement.is_none() {
+    let going = matches!(lifecycle, Lifecycle::Deleting | Lifecycle::Grace { .. });
+    if going && store.placement.is_none() {
         next.lifecycle = Lifecycle::Deleted;
     }
     if lifecycle == Lifecycle::Live(RunState::Stopped) && store.placement.is_none() {

@@ -2,16 +2,26 @@
 //! No I/O, no clock, no randomness.
 
 pub mod access;
+pub mod amend;
 pub mod audit;
+pub mod breaker;
+pub mod cancel;
 pub mod change;
+pub mod deletion;
 pub mod event;
+pub mod explain;
 pub mod identity;
 pub mod node;
 pub mod operation;
 pub mod progress;
+pub mod receipt;
+pub mod revision;
+pub mod rollout;
 pub mod selector;
 pub mod session;
 pub mod store;
+pub mod task;
 pub mod template;
 #[cfg(test)]
 mod testing;
+pub mod update;

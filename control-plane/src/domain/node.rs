@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use shop_proto::{NodeId, StoreId};
 
-use super::session::Capacity;
+use super::{breaker::Breaker, session::Capacity};
 
 /// A joined Docker host.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +22,8 @@ pub struct Node {
     pub link: Link,
     /// Stores it held at its last hello that this control plane does not have there.
     pub orphans: Vec<StoreId>,
+    /// Whether new stores may go there, as those before fared.
+    pub breaker: Breaker,
 }
 
 /// A node's session.

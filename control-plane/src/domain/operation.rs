@@ -41,15 +41,45 @@ pub enum OperationKind {
     Stop,
     Restart,
     Delete,
+    /// Takes a deletion back while its time of grace lasts.
+    Undelete,
+    /// Another revision.
+    Update,
+    /// A revision that was there before.
+    Rollback,
+    Scale,
+    /// The maintenance page, on or off.
+    Maintenance,
+    Pause,
+    Wake,
+    /// Drift is shown, not repaired.
+    Hold,
+    /// Ends a hold.
+    Release,
+    /// Settings that concern no container.
+    Configure,
+    /// A task of the store, beside whatever else is asked of it.
+    Task,
 }
 
 impl OperationKind {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 16] = [
         Self::Create,
         Self::Start,
         Self::Stop,
         Self::Restart,
         Self::Delete,
+        Self::Undelete,
+        Self::Update,
+        Self::Rollback,
+        Self::Scale,
+        Self::Maintenance,
+        Self::Pause,
+        Self::Wake,
+        Self::Hold,
+        Self::Release,
+        Self::Configure,
+        Self::Task,
     ];
 
     /// As written.
@@ -61,6 +91,17 @@ impl OperationKind {
             Self::Stop => "stop",
             Self::Restart => "restart",
             Self::Delete => "delete",
+            Self::Undelete => "undelete",
+            Self::Update => "update",
+            Self::Rollback => "rollback",
+            Self::Scale => "scale",
+            Self::Maintenance => "maintenance",
+            Self::Pause => "pause",
+            Self::Wake => "wake",
+            Self::Hold => "hold",
+            Self::Release => "release",
+            Self::Configure => "configure",
+            Self::Task => "task",
         }
     }
 
@@ -73,7 +114,33 @@ impl OperationKind {
     /// Ends with the store serving, and has a deadline for it.
     #[must_use]
     pub const fn ends_serving(self) -> bool {
-        matches!(self, Self::Create | Self::Start | Self::Restart)
+        matches!(
+            self,
+            Self::Create | Self::Start | Self::Restart | Self::Wake | Self::Undelete
+        )
+    }
+}
+
+impl OperationKind {
+    /// Changes a store that goes on serving meanwhile.
+    #[must_use]
+    pub const fn keeps_serving(self) -> bool {
+        matches!(
+            self,
+            Self::Update
+                | Self::Rollback
+                | Self::Scale
+                | Self::Maintenance
+                | Self::Hold
+                | Self::Release
+                | Self::Configure
+        )
+    }
+
+    /// Brings another revision.
+    #[must_use]
+    pub const fn brings_revision(self) -> bool {
+        matches!(self, Self::Update | Self::Rollback)
     }
 }
 

@@ -6,7 +6,8 @@ use shop_proto::RunState;
 use super::{
     operation::{Deadline, Operation, OperationKind, OperationState, Step, StepState},
     session::{ReplicaReport, StoreReport},
-    store::{Lifecycle, Store, StoreStatus},
+    store::{Lifecycle, Store, StoreStatus, UNPROVEN},
+    update,
 };
 
 /// What a decision needs besides the store and its operation.
@@ -27,13 +28,17 @@ pub struct Condition {
     pub message: String,
 }
 
+/// Reason of a deletion that waits for its time; shopctl waits no longer then.
+const IN_GRACE: &str = "in_grace";
+/// Step of a deletion that had a time of grace.
+const GRACE_OVER: &str = "grace over";
 /// Steps that an agent may add to an operation.
 const MAX_AGENT_STEPS: usize = 40;
 /// Steps behind the agent's: the one that ends the operation.
 const LAST_STEPS: usize = 1;
 
 impl Condition {
-    fn new(status: StoreStatus, reason: &str, message: impl Into<String>) -> Self {
+    pub(super) fn new(status: StoreStatus, reason: &str, message: impl Into<String>) -> Self {
         Self {
             status,
             reason: reason.to_owned(),
@@ -47,7 +52,7 @@ impl Condition {
 }
 
 /// The report, if it is about what the store should be now. An older one changes nothing.
-fn current_report(store: &Store) -> Option<&StoreReport> {
+pub(super) fn current_report(store: &Store) -> Option<&StoreReport> {
     store.report.as_ref().filter(|report| {
         report.generation == store.generation.get()
             && report.spec_digest == store.spec.digest().to_string()
@@ -60,6 +65,7 @@ pub fn condition(store: &Store, operation: Option<&Operation>, facts: &Facts) ->
     let run_state = match store.lifecycle {
         Lifecycle::Deleted => return Condition::fine(StoreStatus::Deleted),
         Lifecycle::Deleting => return deleting(store, facts),
+        Lifecycle::Grace { until, .. } => return in_grace(store, until, facts),
         Lifecycle::Live(run_state) => run_state,
     };
     if store.placement.is_none() {
@@ -77,6 +83,12 @@ pub fn condition(store: &Store, operation: Option<&Operation>, facts: &Facts) ->
     if !facts.node_reachable {
         return unreachable(StoreStatus::Unreachable);
     }
+    if store.waits_for_room() {
+        let (reason, message) = operation
+            .map(|operation| (operation.reason.as_str(), operation.message.clone()))
+            .unwrap_or_default();
+        return Condition::new(StoreStatus::Pending, reason, message);
+    }
     if store.newest_held() > store.generation {
         return behind(store, run_state);
     }
@@ -84,8 +96,8 @@ pub fn condition(store: &Store, operation: Option<&Operation>, facts: &Facts) ->
         operation.state == OperationState::Failed && operation.generation == store.generation
     });
     let seen = match current_report(store) {
-        Some(report) => reported(report, run_state, store.spec.restart_seq),
-        None => awaited(store, run_state),
+        Some(report) => update::overlay(store, reported(report, run_state, store.spec.restart_seq)),
+        None => unchanged(store, run_state, operation).unwrap_or_else(|| awaited(store, run_state)),
     };
     match (failed, seen.status) {
         // Given up, and still not serving: that is what an operator has to know first.
@@ -141,10 +153,31 @@ fn deleting(store: &Store, facts: &Facts) -> Condition {
         return unreachable(StoreStatus::Deleting);
     }
     let reason = match store.on_node.state.as_str() {
-        "blocked" | "refused" => store.on_node.state.as_str(),
+        "blocked" | "refused" | UNPROVEN => store.on_node.state.as_str(),
         _ => "",
     };
     Condition::new(StoreStatus::Deleting, reason, store.on_node.message.clone())
+}
+
+/// Stopped, or about to be, and kept until its time.
+fn in_grace(store: &Store, until: Timestamp, facts: &Facts) -> Condition {
+    let stopped = current_report(store).is_some_and(|report| report.state == "stopped");
+    let (reason, state) = match (stopped, facts.node_reachable) {
+        (true, _) => (IN_GRACE, "it is stopped"),
+        (false, true) => ("stopping", "it is being stopped"),
+        (false, false) => (
+            "node_unreachable",
+            "its node has no session with the control plane, and it is stopped on return",
+        ),
+    };
+    Condition::new(
+        StoreStatus::Deleting,
+        reason,
+        format!(
+            "{state}, and deleted with all its data after {until}; until then `shopctl store undelete {}` takes it back",
+            store.name
+        ),
+    )
 }
 
 /// What an agent says about what the store should be now.
@@ -165,6 +198,25 @@ fn reported(report: &StoreReport, wanted: RunState, restart_seq: u64) -> Conditi
         (_, RunState::Stopped | RunState::Paused) => StoreStatus::Stopping,
     };
     Condition::new(status, &report.reason, report.message.clone())
+}
+
+/// A change that leaves a store serving, and about which nothing is said yet: the store is as it was.
+fn unchanged(store: &Store, wanted: RunState, operation: Option<&Operation>) -> Option<Condition> {
+    let before = store.report.as_ref()?;
+    if !operation.is_some_and(|operation| operation.kind.keeps_serving()) {
+        return None;
+    }
+    let awaited = awaited(store, wanted);
+    let seen = reported(before, wanted, store.spec.restart_seq);
+    let (reason, message) = match (seen.reason.as_str(), awaited.reason.as_str()) {
+        ("", "") => (
+            "applying",
+            "its agent has not taken the last change yet".to_owned(),
+        ),
+        ("", refused) => (refused, awaited.message.clone()),
+        (known, _) => (known, seen.message.clone()),
+    };
+    Some(Condition::new(seen.status, reason, message))
 }
 
 /// Nothing is said yet about what the store should be now.
@@ -195,7 +247,13 @@ pub fn progress(store: &Store, operation: &Operation, facts: &Facts) -> Operatio
         return next;
     }
     let condition = condition(store, Some(operation), facts);
-    let waits_for_room = store.placement.is_none() && operation.kind.ends_serving();
+    let waits_for_room =
+        store.waits_for_room() || (store.placement.is_none() && operation.kind.ends_serving());
+    let setback = operation
+        .kind
+        .keeps_serving()
+        .then(|| update::setback(store, operation.generation))
+        .flatten();
     let done = finished(store, operation.kind, condition.status);
     next.deadline = deadline(store, operation, condition.status, facts);
     let overdue = matches!(next.deadline, Deadline::Until(until) if until <= facts.now);
@@ -208,14 +266,22 @@ pub fn progress(store: &Store, operation: &Operation, facts: &Facts) -> Operatio
         next.reason.clone_from(&condition.reason);
         next.message.clone_from(&condition.message);
     }
+    if matches!(store.lifecycle, Lifecycle::Grace { .. }) {
+        next.state = OperationState::Pending;
+    }
     if done {
         next.state = OperationState::Succeeded;
         next.reason.clear();
         next.message.clear();
+    } else if let Some(setback) = setback {
+        next.state = OperationState::Failed;
+        setback.reason().clone_into(&mut next.reason);
+        next.message = setback.sentence(store);
     } else if overdue {
         next.state = OperationState::Failed;
         "deadline_exceeded".clone_into(&mut next.reason);
-        next.message = failure_sentence(store, &condition, facts.provision_deadline);
+        let waited = allowance(store, operation.kind, facts);
+        next.message = failure_sentence(store, operation.kind, &condition, waited);
     }
     if next.state.ended() {
         next.ended_at = Some(facts.now);
@@ -227,11 +293,28 @@ pub fn progress(store: &Store, operation: &Operation, facts: &Facts) -> Operatio
 
 fn finished(store: &Store, kind: OperationKind, status: StoreStatus) -> bool {
     match kind {
-        OperationKind::Create | OperationKind::Start | OperationKind::Restart => {
-            status == StoreStatus::Running
-        }
+        OperationKind::Create
+        | OperationKind::Start
+        | OperationKind::Restart
+        | OperationKind::Wake => status == StoreStatus::Running,
         OperationKind::Stop => status == StoreStatus::Stopped,
+        OperationKind::Pause => status == StoreStatus::Paused,
+        OperationKind::Update
+        | OperationKind::Rollback
+        | OperationKind::Scale
+        | OperationKind::Maintenance
+        | OperationKind::Hold
+        | OperationKind::Release
+        | OperationKind::Configure => update::in_place(store, kind, status),
+        // Follows its run, not its store.
+        OperationKind::Task => false,
         OperationKind::Delete => store.lifecycle == Lifecycle::Deleted,
+        // Back to what it was.
+        OperationKind::Undelete => match store.lifecycle {
+            Lifecycle::Live(RunState::Running) => status == StoreStatus::Running,
+            Lifecycle::Live(_) => current_report(store).is_some(),
+            _ => false,
+        },
     }
 }
 
@@ -239,17 +322,20 @@ fn deadline(store: &Store, operation: &Operation, status: StoreStatus, facts: &F
     let Some(placement) = store
         .placement
         .as_ref()
-        .filter(|_| operation.kind.ends_serving())
+        .filter(|_| operation.kind.ends_serving() || operation.kind.keeps_serving())
     else {
         return Deadline::None;
     };
-    let waits = status == StoreStatus::AwaitingSecrets;
+    // An update goes on while nobody hears of it.
+    let waits = status == StoreStatus::AwaitingSecrets
+        || (status == StoreStatus::Unreachable && operation.kind.keeps_serving())
+        || store.waits_for_room();
     match operation.deadline {
         Deadline::None => {
             let start = placement.at.max(operation.created_at);
             Deadline::Until(
                 start
-                    .saturating_add(facts.provision_deadline)
+                    .saturating_add(allowance(store, operation.kind, facts))
                     .unwrap_or(Timestamp::MAX),
             )
         }
@@ -266,8 +352,25 @@ fn deadline(store: &Store, operation: &Operation, status: StoreStatus, facts: &F
     }
 }
 
+/// How long an operation may take: an update is watched for a while after it serves.
+fn allowance(store: &Store, kind: OperationKind, facts: &Facts) -> SignedDuration {
+    let watched = if kind.keeps_serving() {
+        store.spec.watch.unwrap_or_default().window_seconds
+    } else {
+        0
+    };
+    facts
+        .provision_deadline
+        .saturating_add(SignedDuration::from_secs(i64::from(watched)))
+}
+
 /// Which service kept the store from serving, and how.
-fn failure_sentence(store: &Store, condition: &Condition, waited: SignedDuration) -> String {
+fn failure_sentence(
+    store: &Store,
+    kind: OperationKind,
+    condition: &Condition,
+    waited: SignedDuration,
+) -> String {
     let culprit = current_report(store)
         .and_then(|report| worst(&report.replicas))
         .map(|replica| {
@@ -291,6 +394,13 @@ fn failure_sentence(store: &Store, condition: &Condition, waited: SignedDuration
         }
         None => "its agent did not say why".to_owned(),
     };
+    if kind.keeps_serving() {
+        return format!(
+            "{kind} was not in place within {} s: {why}. The store goes on as it was; look at `shopctl store explain {}`",
+            waited.as_secs(),
+            store.name
+        );
+    }
     format!(
         "the store did not serve within {} s: {why}. Look at `shopctl store events {}`; then start it again or delete it",
         waited.as_secs(),
@@ -319,14 +429,14 @@ fn worst(replicas: &[ReplicaReport]) -> Option<&ReplicaReport> {
 }
 
 /// A milestone: its name and whether it is behind us.
-type Milestone = (&'static str, bool);
+pub(super) type Milestone = (&'static str, bool);
 
-fn milestones(store: &Store, kind: OperationKind, ended_well: bool) -> Vec<Milestone> {
+fn milestones(store: &Store, operation: &Operation, ended_well: bool) -> Vec<Milestone> {
     let generation = store.generation.get();
     let placed = store.placement.is_some();
     let at_agent = store.on_agent.generation >= generation;
     let prepared = store.on_node.generation >= generation && store.on_node.state == "prepared";
-    match kind {
+    match operation.kind {
         OperationKind::Create => vec![
             ("accepted", true),
             ("placed", placed),
@@ -334,9 +444,12 @@ fn milestones(store: &Store, kind: OperationKind, ended_well: bool) -> Vec<Miles
             ("enrolled", store.on_agent.enrolled),
             ("serving", ended_well),
         ],
-        OperationKind::Start | OperationKind::Restart => vec![
+        OperationKind::Start
+        | OperationKind::Restart
+        | OperationKind::Wake
+        | OperationKind::Undelete => vec![
             ("accepted", true),
-            ("placed", placed),
+            ("placed", placed && !store.waits_for_room()),
             ("delivered", at_agent),
             ("serving", ended_well),
         ],
@@ -345,25 +458,44 @@ fn milestones(store: &Store, kind: OperationKind, ended_well: bool) -> Vec<Miles
             ("delivered", at_agent),
             ("stopped", ended_well),
         ],
+        OperationKind::Pause => vec![
+            ("accepted", true),
+            ("delivered", at_agent),
+            ("paused", ended_well),
+        ],
+        OperationKind::Update
+        | OperationKind::Rollback
+        | OperationKind::Scale
+        | OperationKind::Maintenance
+        | OperationKind::Hold
+        | OperationKind::Release
+        | OperationKind::Configure => update::milestones(store, operation, ended_well),
+        OperationKind::Task => vec![("accepted", true), ("ended", ended_well)],
         OperationKind::Delete => {
             let state = store.on_node.state.as_str();
             let removing = state == "removing";
-            vec![
-                ("accepted", true),
+            let waits = matches!(store.lifecycle, Lifecycle::Grace { .. });
+            let waited = operation.steps.iter().any(|step| step.name == GRACE_OVER);
+            let mut milestones = vec![("accepted", true)];
+            if waits || waited {
+                milestones.push((GRACE_OVER, !waits));
+            }
+            milestones.extend([
                 (
                     "tombstoned",
                     matches!(state, "tombstoned" | "stopping" | "blocked") || removing,
                 ),
                 ("stopped", removing),
                 ("removed", ended_well),
-            ]
+            ]);
+            milestones
         }
     }
 }
 
 /// The list people watch: our milestones with the agent's own steps before the last one. What is behind a done step is done.
 fn steps(store: &Store, operation: &Operation, state: OperationState, now: Timestamp) -> Vec<Step> {
-    let milestones = milestones(store, operation.kind, state == OperationState::Succeeded);
+    let milestones = milestones(store, operation, state == OperationState::Succeeded);
     let ours = |(name, done): &Milestone| Step {
         name: (*name).to_owned(),
         state: if *done {

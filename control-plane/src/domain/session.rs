@@ -45,6 +45,8 @@ pub enum FleetEvent {
         code: String,
         message: String,
     },
+    /// How a run of a task stands.
+    Task { store: StoreId, report: TaskReport },
     /// The answer to a sealed request. Opaque here.
     Sealed {
         store: StoreId,
@@ -94,6 +96,16 @@ pub enum AgentOrder {
     },
     /// Relayed as received.
     SealedRequest(SealedRequest),
+    /// Run a task; the same id is the same run.
+    RunTask {
+        id: String,
+        task: String,
+        arguments: Vec<String>,
+    },
+    /// End a run before its time.
+    CancelTask { id: String, task: String },
+    /// How a run ended is durable here.
+    TaskRecorded { id: String },
     /// The signed roster, as signed.
     Roster(RosterBytes),
     /// Come back later, on another connection.
@@ -154,6 +166,16 @@ pub struct RetireStatus {
     /// `tombstoned`, `stopping`, `removing`, `gone`, `blocked` or `refused`.
     pub state: String,
     pub message: String,
+    /// With `gone`, from nodes that make one.
+    pub receipt: Option<SignedReceipt>,
+}
+
+/// What a node signed about a store it took down, not checked yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SignedReceipt {
+    /// JSON, exactly as signed.
+    pub document: String,
+    pub signature: Vec<u8>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -281,6 +303,22 @@ pub struct StepReport {
     /// `pending`, `running`, `done` or `failed`.
     pub state: String,
     pub started_unix_ms: i64,
+    pub ended_unix_ms: i64,
+}
+
+/// How a run of a task stands, as the store's agent tells it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TaskReport {
+    /// The operation's, or the agent's own for a scheduled run.
+    pub id: String,
+    pub task: String,
+    pub scheduled: bool,
+    pub state: super::task::TaskState,
+    pub exit_code: Option<i32>,
+    pub message: String,
+    /// 0 when it never began.
+    pub started_unix_ms: i64,
+    /// 0 while it has not ended.
     pub ended_unix_ms: i64,
 }
 

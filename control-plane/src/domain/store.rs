@@ -55,6 +55,16 @@ impl Store {
     }
 }
 
+impl Store {
+    /// It was paused, should run again, and nothing is reserved for it yet.
+    #[must_use]
+    pub fn waits_for_room(&self) -> bool {
+        self.lifecycle == Lifecycle::Live(RunState::Running)
+            && self.placement.is_some()
+            && self.reserved == Reservation::default()
+    }
+}
+
 /// Where it runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Placement {
@@ -74,12 +84,15 @@ pub struct Reservation {
 pub struct NodeProgress {
     /// Generation it holds; 0 for none.
     pub generation: u64,
-    /// `accepted`, `preparing`, `prepared`, `refused`, `error`; while deleting `tombstoned`, `stopping`, `removing`, `blocked`.
+    /// `accepted`, `preparing`, `prepared`, `refused`, `error`; while deleting `tombstoned`, `stopping`, `removing`, `blocked`, [`UNPROVEN`].
     pub state: String,
     pub code: String,
     pub message: String,
     pub plan_digest: Option<Digest>,
 }
+
+/// State of a node that says a store is gone with a receipt that does not hold.
+pub const UNPROVEN: &str = "unproven";
 
 /// How far the shop agent is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -140,26 +153,43 @@ impl FromStr for Environment {
     }
 }
 
-/// What the operator wants of a store. Changes only through [`Lifecycle::next`].
+/// What the operator wants of a store. Changes only through [`Lifecycle::next`]; the database refuses what has no place there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lifecycle {
-    /// Wanted, running or stopped.
+    /// Wanted, running, stopped or paused.
     Live(RunState),
+    /// To be deleted at a time, stopped until then. Until that time there is a way back.
+    Grace {
+        /// What it was before, and becomes again when the deletion is taken back.
+        back: RunState,
+        until: Timestamp,
+    },
     /// To be taken down, volumes included. There is no way back.
     Deleting,
-    /// Gone from its node; kept so that its id and history are known.
+    /// Gone from its node, or forgotten; kept so that its id and history are known.
     Deleted,
 }
 
 /// What can happen to a lifecycle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LifecycleEvent {
+    /// Also wakes a paused store.
     Start,
     Stop,
+    Pause,
     Restart,
+    /// At once: somebody said so, or the time of grace is over.
     Delete,
+    /// Stopped now, deleted then.
+    DeleteLater {
+        until: Timestamp,
+    },
+    /// Taken back while that is possible.
+    Undelete,
     /// The node says that nothing is left.
     Retired,
+    /// The operator gave up on a node that does not come back.
+    Forgotten,
 }
 
 /// What a lifecycle does not allow.
@@ -171,6 +201,10 @@ pub enum IllegalTransition {
     Deleted,
     #[error("the store is stopped")]
     Stopped,
+    #[error("the store is paused")]
+    Paused,
+    #[error("the store is stopped and waits for its deletion")]
+    Grace,
     #[error("the store was not asked to be deleted")]
     Live,
 }
@@ -181,45 +215,80 @@ impl Lifecycle {
     /// # Errors
     /// When the event has no place in this state.
     pub const fn next(self, event: LifecycleEvent) -> Result<Self, IllegalTransition> {
+        use LifecycleEvent::{
+            Delete, DeleteLater, Forgotten, Pause, Restart, Retired, Start, Stop, Undelete,
+        };
         match (self, event) {
-            (Self::Live(_), LifecycleEvent::Start)
-            | (Self::Live(RunState::Running), LifecycleEvent::Restart) => {
+            (Self::Live(_), Start) | (Self::Live(RunState::Running), Restart) => {
                 Ok(Self::Live(RunState::Running))
             }
-            (Self::Live(_), LifecycleEvent::Stop) => Ok(Self::Live(RunState::Stopped)),
-            (Self::Live(RunState::Stopped | RunState::Paused), LifecycleEvent::Restart) => {
-                Err(IllegalTransition::Stopped)
+            (Self::Live(_), Stop) => Ok(Self::Live(RunState::Stopped)),
+            (Self::Live(_), Pause) => Ok(Self::Live(RunState::Paused)),
+            (Self::Live(RunState::Stopped), Restart) => Err(IllegalTransition::Stopped),
+            (Self::Live(RunState::Paused), Restart) => Err(IllegalTransition::Paused),
+            (Self::Live(back), DeleteLater { until })
+            | (Self::Grace { back, .. }, DeleteLater { until }) => Ok(Self::Grace { back, until }),
+            (Self::Live(_) | Self::Grace { .. } | Self::Deleting, Delete)
+            | (Self::Deleting, DeleteLater { .. }) => Ok(Self::Deleting),
+            (Self::Grace { back, .. }, Undelete) => Ok(Self::Live(back)),
+            (Self::Live(_), Undelete | Retired | Forgotten) => Err(IllegalTransition::Live),
+            (Self::Deleting | Self::Deleted, Retired | Forgotten) => Ok(Self::Deleted),
+            (Self::Grace { .. }, Start | Stop | Pause | Restart | Retired | Forgotten) => {
+                Err(IllegalTransition::Grace)
             }
-            (Self::Live(_) | Self::Deleting, LifecycleEvent::Delete) => Ok(Self::Deleting),
-            (Self::Live(_), LifecycleEvent::Retired) => Err(IllegalTransition::Live),
-            (Self::Deleting | Self::Deleted, LifecycleEvent::Retired) => Ok(Self::Deleted),
-            (Self::Deleting, _) => Err(IllegalTransition::Deleting),
-            (Self::Deleted, _) => Err(IllegalTransition::Deleted),
+            (Self::Deleting, Start | Stop | Pause | Restart | Undelete) => {
+                Err(IllegalTransition::Deleting)
+            }
+            (
+                Self::Deleted,
+                Start | Stop | Pause | Restart | Delete | DeleteLater { .. } | Undelete,
+            ) => Err(IllegalTransition::Deleted),
         }
     }
 
-    /// As written: `running`, `stopped`, `deleting`, `deleted`.
+    /// What its containers should be, until it is taken down.
+    #[must_use]
+    pub const fn wanted(self) -> Option<RunState> {
+        match self {
+            Self::Live(run_state) => Some(run_state),
+            Self::Grace { .. } => Some(RunState::Stopped),
+            Self::Deleting | Self::Deleted => None,
+        }
+    }
+
+    /// What a store that is to stay should be.
+    ///
+    /// # Errors
+    /// When it is to go, or gone.
+    pub const fn live(self) -> Result<RunState, IllegalTransition> {
+        match self {
+            Self::Live(run_state) => Ok(run_state),
+            Self::Grace { .. } => Err(IllegalTransition::Grace),
+            Self::Deleting => Err(IllegalTransition::Deleting),
+            Self::Deleted => Err(IllegalTransition::Deleted),
+        }
+    }
+
+    /// As written: `running`, `stopped`, `paused`, `grace`, `deleting`, `deleted`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Live(run_state) => run_state.as_str(),
+            Self::Grace { .. } => "grace",
             Self::Deleting => "deleting",
             Self::Deleted => "deleted",
         }
     }
 
-    /// From the written form.
+    /// From the written form; `grace` says beside it what the store was and until when.
     #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        [
-            Self::Live(RunState::Running),
-            Self::Live(RunState::Stopped),
-            Self::Live(RunState::Paused),
-            Self::Deleting,
-            Self::Deleted,
-        ]
-        .into_iter()
-        .find(|lifecycle| lifecycle.as_str() == text)
+    pub fn parse(text: &str, grace: Option<(RunState, Timestamp)>) -> Option<Self> {
+        match text {
+            "grace" => grace.map(|(back, until)| Self::Grace { back, until }),
+            "deleting" => Some(Self::Deleting),
+            "deleted" => Some(Self::Deleted),
+            live => RunState::parse(live).map(Self::Live),
+        }
     }
 }
 
@@ -295,33 +364,111 @@ impl fmt::Display for StoreStatus {
 mod tests {
     use super::*;
 
-    const EVENTS: [LifecycleEvent; 5] = [
+    const UNTIL: Timestamp = Timestamp::UNIX_EPOCH;
+    const EVENTS: [LifecycleEvent; 9] = [
         LifecycleEvent::Start,
         LifecycleEvent::Stop,
+        LifecycleEvent::Pause,
         LifecycleEvent::Restart,
         LifecycleEvent::Delete,
+        LifecycleEvent::DeleteLater { until: UNTIL },
+        LifecycleEvent::Undelete,
         LifecycleEvent::Retired,
+        LifecycleEvent::Forgotten,
     ];
+
+    const STATES: [Lifecycle; 8] = [
+        Lifecycle::Live(RunState::Running),
+        Lifecycle::Live(RunState::Stopped),
+        Lifecycle::Live(RunState::Paused),
+        Lifecycle::Grace {
+            back: RunState::Running,
+            until: UNTIL,
+        },
+        Lifecycle::Grace {
+            back: RunState::Stopped,
+            until: UNTIL,
+        },
+        Lifecycle::Grace {
+            back: RunState::Paused,
+            until: UNTIL,
+        },
+        Lifecycle::Deleting,
+        Lifecycle::Deleted,
+    ];
+
+    /// The table of docs/lifecycle.md, written a second time: what each state answers to each event, in the order of `EVENTS`.
+    #[test]
+    fn every_pair_of_state_and_event_is_as_documented() {
+        let table: [(&str, [&str; 9]); 6] = [
+            (
+                "running",
+                [
+                    "running", "stopped", "paused", "running", "deleting", "grace", "-", "-", "-",
+                ],
+            ),
+            (
+                "stopped",
+                [
+                    "running", "stopped", "paused", "-", "deleting", "grace", "-", "-", "-",
+                ],
+            ),
+            (
+                "paused",
+                [
+                    "running", "stopped", "paused", "-", "deleting", "grace", "-", "-", "-",
+                ],
+            ),
+            (
+                "grace",
+                ["-", "-", "-", "-", "deleting", "grace", "back", "-", "-"],
+            ),
+            (
+                "deleting",
+                [
+                    "-", "-", "-", "-", "deleting", "deleting", "-", "deleted", "deleted",
+                ],
+            ),
+            (
+                "deleted",
+                ["-", "-", "-", "-", "-", "-", "-", "deleted", "deleted"],
+            ),
+        ];
+        for state in STATES {
+            let (_, row) = table
+                .iter()
+                .find(|(name, _)| *name == state.as_str())
+                .unwrap();
+            for (event, wanted) in EVENTS.into_iter().zip(row) {
+                let seen = match (state.next(event), state) {
+                    (Err(_), _) => "-",
+                    (Ok(Lifecycle::Live(now)), Lifecycle::Grace { back, .. }) if now == back => {
+                        "back"
+                    }
+                    (Ok(next), _) => next.as_str(),
+                };
+                assert_eq!(seen, *wanted, "{state:?} {event:?}");
+            }
+        }
+    }
 
     #[test]
     fn deleting_has_no_way_back() {
         for event in EVENTS {
-            match Lifecycle::Deleting.next(event) {
-                Ok(next) => assert!(
-                    matches!(next, Lifecycle::Deleting | Lifecycle::Deleted),
-                    "{event:?}"
-                ),
-                Err(error) => assert_eq!(error, IllegalTransition::Deleting),
-            }
-            if let Ok(next) = Lifecycle::Deleted.next(event) {
-                assert_eq!(next, Lifecycle::Deleted, "{event:?}");
+            for state in [Lifecycle::Deleting, Lifecycle::Deleted] {
+                if let Ok(next) = state.next(event) {
+                    assert!(
+                        matches!(next, Lifecycle::Deleting | Lifecycle::Deleted),
+                        "{event:?}"
+                    );
+                }
             }
         }
     }
 
     #[test]
     fn a_live_store_is_never_deleted_by_a_node() {
-        for run_state in [RunState::Running, RunState::Stopped] {
+        for run_state in [RunState::Running, RunState::Stopped, RunState::Paused] {
             assert_eq!(
                 Lifecycle::Live(run_state).next(LifecycleEvent::Retired),
                 Err(IllegalTransition::Live)
@@ -334,7 +481,14 @@ mod tests {
         for status in StoreStatus::LISTED {
             assert_eq!(StoreStatus::parse(status.as_str()), Some(status));
         }
-        assert_eq!(Lifecycle::parse("deleting"), Some(Lifecycle::Deleting));
-        assert_eq!(Lifecycle::parse("gone"), None);
+        for state in STATES {
+            let grace = match state {
+                Lifecycle::Grace { back, until } => Some((back, until)),
+                _ => None,
+            };
+            assert_eq!(Lifecycle::parse(state.as_str(), grace), Some(state));
+        }
+        assert_eq!(Lifecycle::parse("gone", None), None);
+        assert_eq!(Lifecycle::parse("grace", None), None);
     }
 }

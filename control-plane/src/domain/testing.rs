@@ -57,7 +57,10 @@ pub(super) fn store() -> Store {
             node: "n00001".parse().unwrap(),
             at: at(0),
         }),
-        reserved: Reservation::default(),
+        reserved: Reservation {
+            memory_bytes: 1 << 30,
+            cpu_millis: 1000,
+        },
         on_node: NodeProgress::default(),
         on_agent: AgentProgress::default(),
         report: None,

@@ -67,6 +67,9 @@ pub enum AgentSlot {
     Desired,
     /// One for each operation: they answer different people.
     Sealed(String),
+    /// To run it or to end it: the later word about a run counts.
+    Task(String),
+    TaskRecorded(String),
     Roster,
     Reconnect,
 }
@@ -78,6 +81,8 @@ impl Slotted for AgentOrder {
         match self {
             Self::Desired { .. } => AgentSlot::Desired,
             Self::SealedRequest(request) => AgentSlot::Sealed(request.operation_id.clone()),
+            Self::RunTask { id, .. } | Self::CancelTask { id, .. } => AgentSlot::Task(id.clone()),
+            Self::TaskRecorded { id } => AgentSlot::TaskRecorded(id.clone()),
             Self::Roster(_) => AgentSlot::Roster,
             Self::Reconnect { .. } => AgentSlot::Reconnect,
         }

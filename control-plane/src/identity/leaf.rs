@@ -108,6 +108,15 @@ impl Leaf {
     }
 }
 
+/// Whether `signature` over `message` was made with the key of a certificate, given in DER. Whose certificate it is somebody else knows.
+#[must_use]
+pub fn signed_by(certificate: &[u8], message: &[u8], signature: &[u8]) -> bool {
+    parse_whole(certificate).is_ok_and(|certificate| {
+        let point = &certificate.public_key().subject_public_key.data;
+        verify_p256(point, message, signature)
+    })
+}
+
 /// Whether the certificate carries a signature by the key whose uncompressed point is given.
 ///
 /// # Errors

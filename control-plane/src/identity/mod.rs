@@ -20,5 +20,5 @@ pub use enrolment::{
 };
 pub use error::{AuthorityError, CsrError, LeafError};
 pub use files::{IdentityDir, write_private};
-pub use leaf::{Leaf, RequestedKey, Serial};
+pub use leaf::{Leaf, RequestedKey, Serial, signed_by};
 pub use records::{Activation, Records, RecordsError, TokenUse, Voucher};

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::breaker;
 use crate::{
     db::{DbError, Tx},
     domain::{
@@ -11,7 +12,8 @@ use crate::{
         node::Link,
         operation::{Operation, OperationState},
         progress::{Facts, condition, progress},
-        store::Store,
+        store::{Reservation, Store, StoreStatus},
+        update,
     },
 };
 
@@ -54,6 +56,7 @@ pub async fn settle(
             tx.save_operation(&mut next).await?;
             if ended {
                 tx.insert_event(&told(store, &next, now)).await?;
+                breaker::count(tx, store, &next, now).await?;
             }
             *current = next;
         }
@@ -62,6 +65,15 @@ pub async fn settle(
     store.status = seen.status;
     store.reason = seen.reason;
     store.message = seen.message;
+    if store.status == StoreStatus::Paused {
+        // Nothing of it runs: its room is anybody's until it is woken.
+        store.reserved = Reservation::default();
+    }
+    if let Some(number) = update::serving(store)
+        && update::serving(before) != Some(number)
+    {
+        tx.revision_serves(&store.id, number).await?;
+    }
     if store != before {
         tx.save_store(store, now).await?;
     }

@@ -2,9 +2,11 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use jiff::Timestamp;
 use shop_proto::{NodeId, StoreId};
 
 use crate::domain::{
+    breaker::Admission,
     node::{Node, NodeStatus},
     store::Reservation,
 };
@@ -20,6 +22,8 @@ pub struct Request {
     pub reservation: Reservation,
     /// An operator chose the node.
     pub pinned: Option<NodeId>,
+    /// It was there before, with its data.
+    pub returns: bool,
 }
 
 /// A node and the room on it.
@@ -33,6 +37,8 @@ pub struct Candidate {
     pub memory: u64,
     /// Stores on their way up there.
     pub starting: u32,
+    /// Whether new stores may go there, as those before fared.
+    pub admission: Admission,
 }
 
 /// What becomes of a request.
@@ -51,6 +57,8 @@ pub enum Why {
     NoCapacity,
     /// Those with room have full disks.
     DiskPressure,
+    /// Those with room are left alone for a while: new stores failed there one after the other.
+    NodeTripped,
     /// There is room, but as many are starting as may at once.
     Queued,
 }
@@ -63,6 +71,7 @@ impl Why {
             Self::NoNodes => "no_nodes",
             Self::NoCapacity => "no_capacity",
             Self::DiskPressure => "disk_pressure",
+            Self::NodeTripped => "node_tripped",
             Self::Queued => "queued",
         }
     }
@@ -79,12 +88,19 @@ impl Why {
                 "no node is connected; join one with `shopctl node join`, or look at the node agents there are".to_owned()
             }
             (Self::NoNodes, Some(node)) => format!("node {node} is not connected"),
-            (Self::NoCapacity, _) => format!(
+            (Self::NoCapacity, Some(node)) => format!(
+                "node {node} has no {} MiB of memory and {cpu_millis} thousandths of a core left to reserve; make room there: pause or delete stores",
+                memory_bytes >> 20
+            ),
+            (Self::NoCapacity, None) => format!(
                 "no node has {} MiB of memory and {cpu_millis} thousandths of a core left to reserve; join another node, or delete stores",
                 memory_bytes >> 20
             ),
             (Self::DiskPressure, _) => {
                 "the nodes that have room are short of disk; make room there, or join another node".to_owned()
+            }
+            (Self::NodeTripped, _) => {
+                "on the nodes that have room, new stores failed one after the other; they are tried again after a while: see `shopctl node list` and the failed stores' `shopctl store explain`".to_owned()
             }
             (Self::Queued, _) => "waits for its turn: other stores are starting".to_owned(),
         }
@@ -94,7 +110,13 @@ impl Why {
 impl Candidate {
     /// The room on a node, given what is reserved there.
     #[must_use]
-    pub fn of(node: &Node, reserved: Reservation, starting: u32, cpu_overcommit: u32) -> Self {
+    pub fn of(
+        node: &Node,
+        reserved: Reservation,
+        starting: u32,
+        cpu_overcommit: u32,
+        now: Timestamp,
+    ) -> Self {
         let memory = node.capacity.memory_bytes;
         let usable = memory - HOST_MEMORY.min(memory / 4);
         let cpu = u64::from(node.capacity.cpu_millis) * u64::from(cpu_overcommit);
@@ -105,10 +127,13 @@ impl Candidate {
             free_cpu: cpu.saturating_sub(u64::from(reserved.cpu_millis)),
             memory,
             starting,
+            admission: node.breaker.admission(now),
         }
     }
 
-    fn fits(&self, reservation: Reservation) -> bool {
+    /// Whether so much more can be reserved there.
+    #[must_use]
+    pub fn fits(&self, reservation: Reservation) -> bool {
         self.free_memory >= reservation.memory_bytes
             && self.free_cpu >= u64::from(reservation.cpu_millis)
     }
@@ -179,10 +204,23 @@ fn choose(request: &Request, nodes: &[Candidate], starting_at_once: u32) -> Verd
     if healthy.is_empty() {
         return Verdict::Wait(Why::DiskPressure);
     }
-    // Spread: the largest share of memory left; ties go to whoever starts least, then by id so that the same input gives the same answer.
-    healthy
+    let admitted: Vec<&Candidate> = healthy
         .into_iter()
-        .filter(|node| node.starting < starting_at_once)
+        .filter(|node| request.returns || node.admission != Admission::Closed)
+        .collect();
+    if admitted.is_empty() {
+        return Verdict::Wait(Why::NodeTripped);
+    }
+    // Spread: the largest share of memory left; ties go to whoever starts least, then by id so that the same input gives the same answer.
+    admitted
+        .into_iter()
+        .filter(|node| {
+            let at_once = match node.admission {
+                Admission::OnTrial => 1,
+                Admission::Free | Admission::Closed => starting_at_once,
+            };
+            node.starting < at_once
+        })
         .max_by_key(|node| {
             let share = u128::from(node.free_memory) * 10_000 / u128::from(node.memory.max(1));
             (
@@ -208,6 +246,7 @@ mod tests {
             free_cpu: 8_000,
             memory: 4096 << 20,
             starting: 0,
+            admission: Admission::Free,
         }
     }
 
@@ -220,6 +259,7 @@ mod tests {
                 cpu_millis: 500,
             },
             pinned: None,
+            returns: false,
         }
     }
 
@@ -253,6 +293,37 @@ mod tests {
         let mut busy = node("n00001", 4000);
         busy.starting = 4;
         assert_eq!(verdict(&asked, vec![busy]), Verdict::Wait(Why::Queued));
+    }
+
+    #[test]
+    fn a_node_where_stores_fail_is_left_alone_then_tried_with_one() {
+        let asked = request("s", "o");
+        let mut bad = node("n00001", 4000);
+        bad.admission = Admission::Closed;
+        assert_eq!(
+            verdict(&asked, vec![bad.clone()]),
+            Verdict::Wait(Why::NodeTripped)
+        );
+        // Another one takes its stores, however full.
+        assert_eq!(
+            verdict(&asked, vec![bad.clone(), node("n00002", 600)]),
+            Verdict::Place("n00002".parse().unwrap())
+        );
+        // A store whose data is there comes back.
+        let mut back = request("s", "o");
+        back.returns = true;
+        assert!(matches!(
+            verdict(&back, vec![bad.clone()]),
+            Verdict::Place(_)
+        ));
+        bad.admission = Admission::OnTrial;
+        let two = [request("a", "o"), request("b", "o")];
+        let verdicts: Vec<Verdict> = place(&two, vec![bad], 4)
+            .into_iter()
+            .map(|(_, verdict)| verdict)
+            .collect();
+        assert!(matches!(verdicts[0], Verdict::Place(_)));
+        assert_eq!(verdicts[1], Verdict::Wait(Why::Queued));
     }
 
     #[test]

@@ -123,7 +123,7 @@ mod body {
             .authenticate("nonsense", &origin())
             .await
             .unwrap_err();
-        rig.app.delete_store(&owner(), act("shop")).await.unwrap();
+        rig.app.delete_store(&owner(), now("shop")).await.unwrap();
         let page = rig.app.list_audit(ListAudit::default()).await.unwrap();
         let actions: Vec<&str> = page
             .entries
@@ -231,7 +231,7 @@ mod body {
                 .unwrap()
                 .is_empty()
         );
-        rig.app.delete_store(&owner(), act("one")).await.unwrap();
+        rig.app.delete_store(&owner(), now("one")).await.unwrap();
         let then = rig.app.stores_changed_after(seen, None).await.unwrap();
         assert!(
             matches!(&then[..], [change] if matches!(&change.what, StoreChanged::Gone { name, .. } if name.as_str() == "one"))

@@ -74,7 +74,7 @@ mod body {
         rig.until_operation(&create.id, "failed").await;
         let delete = rig
             .app
-            .delete_store(&owner(), act("shop"))
+            .delete_store(&owner(), now("shop"))
             .await
             .unwrap()
             .operation;
@@ -279,7 +279,7 @@ mod body {
         assert_eq!(refused.code(), "node_has_stores");
         let delete = rig
             .app
-            .delete_store(&owner(), act("shop"))
+            .delete_store(&owner(), now("shop"))
             .await
             .unwrap()
             .operation;

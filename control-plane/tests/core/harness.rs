@@ -9,7 +9,7 @@ use std::{
 };
 
 use control_plane::{
-    app::{App, Clock, CreateStore, Ids, RandomIds, Settings, StoreAction},
+    app::{App, Clock, CreateStore, DeleteStore, Ids, RandomIds, Settings, StoreAction},
     background,
     db::{Db, JoinAttempt},
     domain::{
@@ -68,6 +68,8 @@ pub struct Rig {
     clock: Arc<TestClock>,
     shutdown: CancellationToken,
     tracker: TaskTracker,
+    /// URL of the database.
+    place: String,
     /// Kept: the SQLite file is in it.
     _directory: tempfile::TempDir,
 }
@@ -81,11 +83,14 @@ pub fn databases() -> Vec<Option<String>> {
 
 /// An empty database: a file, or a schema of its own.
 pub async fn open(url: Option<&str>, directory: &std::path::Path) -> Db {
+    Db::open(&place(url, directory).await).await.unwrap()
+}
+
+/// Where an empty database is.
+async fn place(url: Option<&str>, directory: &std::path::Path) -> String {
     let Some(url) = url else {
         let path = directory.join("control-plane.db");
-        return Db::open(&format!("sqlite://{}", path.display()))
-            .await
-            .unwrap();
+        return format!("sqlite://{}", path.display());
     };
     use sqlx::Connection;
     let schema = format!("test_{}", RandomIds.base32(12));
@@ -96,9 +101,7 @@ pub async fn open(url: Option<&str>, directory: &std::path::Path) -> Db {
         .await
         .unwrap();
     connection.close().await.unwrap();
-    Db::open(&format!("{url}?options[search_path]={schema}"))
-        .await
-        .unwrap()
+    format!("{url}?options[search_path]={schema}")
 }
 
 impl Rig {
@@ -119,7 +122,8 @@ impl Rig {
         change: impl FnOnce(&mut Settings),
     ) -> (Self, mpsc::Receiver<FleetEvent>) {
         let directory = tempfile::tempdir().unwrap();
-        let db = open(url, directory.path()).await;
+        let place = place(url, directory.path()).await;
+        let db = Db::open(&place).await.unwrap();
         db.migrate().await.unwrap();
         let mut settings = Settings::new("localhost".to_owned(), Digest::of(b"root"));
         change(&mut settings);
@@ -141,6 +145,7 @@ impl Rig {
             clock,
             shutdown: CancellationToken::new(),
             tracker: TaskTracker::new(),
+            place,
             _directory: directory,
         };
         (rig, receiver)
@@ -156,6 +161,20 @@ impl Rig {
         self.tracker.close();
         self.tracker.wait().await;
         self.db.close().await;
+    }
+
+    /// A statement that goes around all our code, with one argument.
+    pub async fn raw(&self, sql: &'static str, argument: &str) -> Result<u64, sqlx::Error> {
+        use sqlx::Connection;
+        if self.place.starts_with("sqlite:") {
+            let mut connection = sqlx::SqliteConnection::connect(&self.place).await?;
+            let done = sqlx::query(sql).bind(argument).execute(&mut connection);
+            Ok(done.await?.rows_affected())
+        } else {
+            let mut connection = sqlx::PgConnection::connect(&self.place).await?;
+            let done = sqlx::query(sql).bind(argument).execute(&mut connection);
+            Ok(done.await?.rows_affected())
+        }
     }
 
     pub fn pass(&self, duration: Duration) {
@@ -378,6 +397,7 @@ impl Rig {
                 generation,
                 state: state.to_owned(),
                 message: String::new(),
+                receipt: None,
             },
         })
         .await;
@@ -415,6 +435,24 @@ pub fn act(store: &str) -> StoreAction {
     StoreAction {
         store: store.to_owned(),
         ..StoreAction::default()
+    }
+}
+
+/// A deletion without a time of grace.
+pub fn now(store: &str) -> DeleteStore {
+    DeleteStore {
+        action: act(store),
+        now: true,
+        ..DeleteStore::default()
+    }
+}
+
+/// A deletion as it is by default.
+pub fn later(store: &str, grace: &str) -> DeleteStore {
+    DeleteStore {
+        action: act(store),
+        now: false,
+        grace: grace.to_owned(),
     }
 }
 

@@ -256,7 +256,7 @@ mod body {
         let node = rig.prepare(&id).await;
         let delete = rig
             .app
-            .delete_store(&owner(), act("shop"))
+            .delete_store(&owner(), now("shop"))
             .await
             .unwrap()
             .operation;
@@ -300,7 +300,7 @@ mod body {
             .unwrap();
         let delete = rig
             .app
-            .delete_store(&owner(), act("shop"))
+            .delete_store(&owner(), now("shop"))
             .await
             .unwrap()
             .operation;

@@ -12,7 +12,7 @@ on_every_database! {
 
 mod body {
     use control_plane::{
-        app::{AppError, CreateStore, ListAudit},
+        app::{AppError, CreateStore, DeleteStore, ListAudit},
         domain::session::{AssignmentStatus, FleetEvent, NodeOrder, RetireStatus, Vouch},
     };
     use shop_proto::Digest;
@@ -132,7 +132,17 @@ mod body {
             .unwrap()
             .operation;
         assert_eq!(first.id, second.id);
-        let error = rig.app.delete_store(&owner(), stop).await.unwrap_err();
+        let error = rig
+            .app
+            .delete_store(
+                &owner(),
+                DeleteStore {
+                    action: stop,
+                    ..DeleteStore::default()
+                },
+            )
+            .await
+            .unwrap_err();
         assert_eq!(error.code(), "idempotency_mismatch");
         rig.stop().await;
     }
@@ -184,6 +194,7 @@ mod body {
                 generation: 1,
                 state: "gone".to_owned(),
                 message: String::new(),
+                receipt: None,
             },
         })
         .await;

@@ -183,8 +183,11 @@ impl Api {
         answer.unwrap().into_inner()
     }
 
+    /// Without a time of grace.
     pub async fn delete(&self, store: &str) -> api::Operation {
-        let answer = self.grpc().delete_store(act(store)).await;
+        let mut request = act(store);
+        request.now = true;
+        let answer = self.grpc().delete_store(request).await;
         answer.unwrap().into_inner()
     }
 

@@ -71,7 +71,10 @@ impl Wish {
         let answer = match self.wanted {
             "stopped" => grpc.stop_store(request).await,
             "running" => grpc.start_store(request).await,
-            _ => grpc.delete_store(request).await,
+            _ => {
+                request.now = true;
+                grpc.delete_store(request).await
+            }
         };
         answer.map(tonic::Response::into_inner)
     }

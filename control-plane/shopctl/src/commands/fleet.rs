@@ -40,7 +40,13 @@ pub(super) async fn node(session: &Session, command: NodeCommand) -> anyhow::Res
                         table.row(vec![
                             node.id.clone(),
                             node.name.clone(),
-                            node.status.clone(),
+                            match &node.no_new_stores_until {
+                                Some(until) => format!(
+                                    "{} (no new stores until {until}: {} failed in a row)",
+                                    node.status, node.failures
+                                ),
+                                None => node.status.clone(),
+                            },
                             node.stores.to_string(),
                             format!(
                                 "{} of {}",

@@ -42,6 +42,10 @@ pub(super) async fn run(session: &Session, command: OperationCommand) -> anyhow:
                 },
             )
         }
+        OperationCommand::Cancel { id, reason, wait } => {
+            let operation = client.cancel_operation(&id, &reason).await?;
+            stores::finish(session, &client, operation, &wait).await
+        }
         OperationCommand::Watch { id, timeout } => {
             let operation = progress::follow(&client, &id, Duration::from_secs(timeout)).await?;
             stores::conclude(session, &operation)?;

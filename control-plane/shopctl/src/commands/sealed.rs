@@ -122,6 +122,19 @@ pub(super) async fn logs(
     session.printer.result(&shown, || render(&shown))
 }
 
+/// What a run of a task wrote, without its first bytes.
+pub(super) async fn task_output(
+    session: &Session,
+    client: &Client,
+    store: &str,
+    run: &str,
+    after: u64,
+) -> anyhow::Result<Zeroizing<Vec<u8>>> {
+    let store = client.get_store(store).await?;
+    let subject = format!("task.{run}.{after}");
+    ask(session, client, &store, RequestKind::Logs, &subject).await
+}
+
 fn services(store: &Store) -> Vec<String> {
     let mut names: Vec<String> = store
         .replicas

@@ -5,13 +5,13 @@ use std::{collections::BTreeMap, process::Stdio, time::Duration};
 use jiff::Timestamp;
 use tokio::time::sleep;
 
-use super::{Session, sealed};
+use super::{Session, deletion, explain, sealed};
 use crate::{
-    cli::{StoreAction, StoreCommand, StoreCreate, StoreDelete, StoreList, Wait},
+    cli::{StoreAction, StoreCommand, StoreCreate, StoreList, Wait},
     client::{Action, Client},
     failure::Failure,
     output::{Table, ago, bytes, note, or_dash, plain},
-    progress, prompt,
+    progress,
     view::{Event, NewStore, Operation, Replica, Store},
 };
 
@@ -29,7 +29,11 @@ pub(super) async fn run(session: &Session, command: StoreCommand) -> anyhow::Res
         StoreCommand::Start(action) => act(session, Action::Start, action).await,
         StoreCommand::Stop(action) => act(session, Action::Stop, action).await,
         StoreCommand::Restart(action) => act(session, Action::Restart, action).await,
-        StoreCommand::Delete(delete) => self::delete(session, delete).await,
+        StoreCommand::Delete(delete) => deletion::delete(session, delete).await,
+        StoreCommand::Undelete(action) => act(session, Action::Undelete, action).await,
+        StoreCommand::Clone(clone) => deletion::clone(session, *clone).await,
+        StoreCommand::Receipt { store } => deletion::receipt(session, &store).await,
+        StoreCommand::Explain { store } => explain::explain(session, &store).await,
         StoreCommand::Events { store, follow } => events(session, &store, follow).await,
         StoreCommand::Ps { store } => {
             let store = session.client().await?.get_store(&store).await?;
@@ -41,11 +45,11 @@ pub(super) async fn run(session: &Session, command: StoreCommand) -> anyhow::Res
         }
         StoreCommand::Open { store, browser } => open(session, &store, browser).await,
         // Dispatched before; they need the operator's key.
-        StoreCommand::Logs { .. } | StoreCommand::Credentials { .. } => Ok(()),
+        StoreCommand::Logs { .. } | StoreCommand::Credentials { .. } | StoreCommand::Task(_) => Ok(()),
     }
 }
 
-fn pairs(pairs: Vec<(String, String)>, flag: &str) -> anyhow::Result<BTreeMap<String, String>> {
+pub(super) fn pairs(pairs: Vec<(String, String)>, flag: &str) -> anyhow::Result<BTreeMap<String, String>> {
     let mut map = BTreeMap::new();
     for (key, value) in pairs {
         if map.insert(key.clone(), value).is_some() {
@@ -83,28 +87,8 @@ async fn act(session: &Session, action: Action, asked: StoreAction) -> anyhow::R
     finish(session, &client, operation, &asked.wait).await
 }
 
-async fn delete(session: &Session, delete: StoreDelete) -> anyhow::Result<()> {
-    let StoreDelete { action, yes } = delete;
-    if !yes {
-        let store = session.client().await?.get_store(&action.store).await?;
-        note(&format!(
-            "This deletes store `{}` ({}) with its database, files and secrets. It cannot be undone.",
-            store.name, store.status
-        ));
-        let typed = prompt::line("Type the store's name to go on: ")?;
-        if typed != store.name {
-            return Err(Failure::Failed(format!(
-                "that is not `{}`; nothing was deleted",
-                store.name
-            ))
-            .into());
-        }
-    }
-    act(session, Action::Delete, action).await
-}
-
 /// Prints the operation, after waiting for its end if that was asked for.
-async fn finish(
+pub(super) async fn finish(
     session: &Session,
     client: &Client,
     operation: Operation,
@@ -115,8 +99,8 @@ async fn finish(
     }
     let ended = progress::follow(client, &operation.id, Duration::from_secs(wait.timeout)).await?;
     conclude(session, &ended)?;
-    // After a delete there is nothing left to show.
-    let store = if ended.kind == "delete" {
+    // After a delete there is nothing left to show, unless it can still be taken back.
+    let store = if ended.kind == "delete" && ended.state.is_final() {
         None
     } else {
         Some(client.get_store(&ended.store_id).await?)
@@ -171,6 +155,9 @@ fn ready(store: &Store) -> String {
         plain(&store.name),
         plain(&store.status)
     );
+    if let (Some(at), Some(message)) = (&store.delete_at, &store.message) {
+        text.push_str(&format!("  gone at: {}\n  {}\n", plain(at), plain(message)));
+    }
     if store.status == "running" {
         if let Some(url) = &store.url {
             text.push_str(&format!("  shop:  {}\n", plain(url)));
@@ -233,6 +220,7 @@ fn describe(store: &Store) -> String {
         ("reason", or_dash(store.reason.as_deref())),
         ("message", or_dash(store.message.as_deref())),
         ("desired state", store.desired_state.clone()),
+        ("deleted at", or_dash(store.delete_at.as_deref())),
         ("url", or_dash(store.url.as_deref())),
         ("admin url", or_dash(store.admin_url.as_deref())),
         ("hosts", or_dash(Some(&store.hosts.join(" ")))),

@@ -25,6 +25,8 @@ pub(crate) struct Node {
     pub last_seen_at: Option<String>,
     pub joined_at: String,
     pub edge_url: Option<String>,
+    pub failures: u32,
+    pub no_new_stores_until: Option<String>,
 }
 
 /// Has no `Debug` and no `Serialize`: it is a secret.
@@ -141,6 +143,8 @@ impl From<api::Node> for Node {
             last_seen_at: some(node.last_seen_at),
             joined_at: node.joined_at,
             edge_url: some(node.edge_url),
+            failures: node.failures,
+            no_new_stores_until: some(node.no_new_stores_until),
         }
     }
 }

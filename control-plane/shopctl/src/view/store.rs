@@ -77,6 +77,18 @@ pub(crate) struct Store {
     pub isolation: String,
     pub reserved_memory_bytes: u64,
     pub reserved_cpu_millis: u32,
+    pub delete_at: Option<String>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Receipt {
+    pub store_id: String,
+    pub node: String,
+    pub document: String,
+    /// Base64.
+    pub signature: String,
+    pub certificate: String,
+    pub at: String,
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -210,6 +222,19 @@ fn replicas(statuses: Vec<common::ReplicaStatus>) -> Vec<Replica> {
     statuses.into_iter().map(Replica::from).collect()
 }
 
+impl From<api::Receipt> for Receipt {
+    fn from(receipt: api::Receipt) -> Self {
+        Self {
+            store_id: receipt.store_id,
+            node: receipt.node,
+            document: receipt.document,
+            signature: data_encoding::BASE64.encode(&receipt.signature),
+            certificate: receipt.certificate,
+            at: receipt.at,
+        }
+    }
+}
+
 impl From<api::Store> for Store {
     fn from(store: api::Store) -> Self {
         Self {
@@ -241,6 +266,7 @@ impl From<api::Store> for Store {
             isolation: store.isolation,
             reserved_memory_bytes: store.reserved_memory_bytes,
             reserved_cpu_millis: store.reserved_cpu_millis,
+            delete_at: some(store.delete_at),
         }
     }
 }

@@ -4,26 +4,31 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use secrecy::ExposeSecret as _;
-use shop_proto::wire::{admin::v1 as api, common::v1 as common};
+use shop_proto::{
+    Resources, ServiceName,
+    wire::{admin::v1 as api, common::v1 as common},
+};
 
 use crate::{
     app::{
-        AuditPage, CreateStore, FleetStatus, NewApiToken, NewJoinToken, NodeView, OperationView,
-        Page, ResourcesInput, SealedAnswer, SealedInput, StoreAction, StoreChange, StoreChanged,
-        StoreView,
+        AuditPage, CreateStore, DeleteStore, FleetStatus, NewApiToken, NewJoinToken, NodeView,
+        OperationView, Page, ResourcesInput, SealedAnswer, SealedInput, StoreAction, StoreChange,
+        StoreChanged, StoreView,
     },
     domain::{
         access::ApiToken,
         audit::AuditEntry,
         event::StoreEvent,
         operation::Step,
+        receipt::Receipt,
         session::{ReplicaReport, SealedText},
+        store::Lifecycle,
         template::{ParameterView, ProfileView, TemplateView},
     },
 };
 
 /// Absent texts are empty on this wire.
-fn text(value: Option<impl ToString>) -> String {
+pub(super) fn text(value: Option<impl ToString>) -> String {
     value.map(|value| value.to_string()).unwrap_or_default()
 }
 
@@ -31,7 +36,7 @@ fn text_of_ms(value: Option<i64>) -> String {
     text(value.and_then(|ms| Timestamp::from_millisecond(ms).ok()))
 }
 
-fn given(text: String) -> Option<String> {
+pub(super) fn given(text: String) -> Option<String> {
     (!text.is_empty()).then_some(text)
 }
 
@@ -51,10 +56,13 @@ pub(super) fn create_store(request: api::CreateStoreRequest) -> CreateStore {
         reason: request.reason,
         idempotency_key: given(request.idempotency_key),
         node: request.node,
+        scale: BTreeMap::new(),
     }
 }
 
-fn resources(wanted: BTreeMap<String, common::Resources>) -> BTreeMap<String, ResourcesInput> {
+pub(super) fn resources(
+    wanted: BTreeMap<String, common::Resources>,
+) -> BTreeMap<String, ResourcesInput> {
     wanted
         .into_iter()
         .map(|(service, limits)| {
@@ -67,12 +75,47 @@ fn resources(wanted: BTreeMap<String, common::Resources>) -> BTreeMap<String, Re
         .collect()
 }
 
+/// 0 keeps the template's value.
+pub(super) fn limits(
+    resources: BTreeMap<ServiceName, Resources>,
+) -> BTreeMap<String, common::Resources> {
+    resources
+        .into_iter()
+        .map(|(service, limits)| {
+            let limits = common::Resources {
+                memory_bytes: limits.memory_bytes.unwrap_or(0),
+                cpu_millis: limits.cpu_millis.unwrap_or(0),
+            };
+            (service.to_string(), limits)
+        })
+        .collect()
+}
+
 pub(super) fn action(request: api::StoreActionRequest) -> StoreAction {
     StoreAction {
         store: request.store,
         reason: request.reason,
         idempotency_key: given(request.idempotency_key),
         if_generation: (request.if_generation > 0).then_some(request.if_generation),
+    }
+}
+
+pub(super) fn delete(request: api::StoreActionRequest) -> DeleteStore {
+    DeleteStore {
+        now: request.now,
+        grace: request.grace.clone(),
+        action: action(request),
+    }
+}
+
+pub(super) fn receipt(receipt: Receipt) -> api::Receipt {
+    api::Receipt {
+        store_id: receipt.store.to_string(),
+        node: receipt.node.to_string(),
+        document: receipt.document,
+        signature: receipt.signature,
+        certificate: receipt.certificate,
+        at: receipt.at.to_string(),
     }
 }
 
@@ -127,7 +170,11 @@ pub(super) fn store(view: StoreView) -> api::Store {
         admin_url,
         observed_generation,
     } = view;
+    let hold_until = super::amend::hold_until(&store);
+    let scale = super::amend::scale(&store);
+    let drift = super::amend::drift(store.report.as_ref());
     let revision = store.spec.revision;
+    let report = store.report;
     api::Store {
         id: store.id.to_string(),
         name: store.name.to_string(),
@@ -155,10 +202,17 @@ pub(super) fn store(view: StoreView) -> api::Store {
         reason: store.reason,
         message: store.message,
         desired_state: store.lifecycle.as_str().to_owned(),
-        replicas: store
-            .report
+        replicas: report
+            .as_ref()
             .map(|report| report.replicas.iter().map(replica).collect())
             .unwrap_or_default(),
+        serving_revision: report.as_ref().map_or(0, |report| report.serving_revision),
+        maintenance: store.spec.maintenance,
+        hold_until,
+        scale,
+        resources: limits(revision.resources),
+        drift,
+        lost_volumes: report.map(|report| report.lost_volumes).unwrap_or_default(),
         created_at: store.created_at.to_string(),
         updated_at: store.updated_at.to_string(),
         change_seq: store.change_seq,
@@ -167,6 +221,10 @@ pub(super) fn store(view: StoreView) -> api::Store {
         sealing_public_key: store.on_agent.sealing_public_key,
         reserved_memory_bytes: store.reserved.memory_bytes,
         reserved_cpu_millis: store.reserved.cpu_millis,
+        delete_at: match store.lifecycle {
+            Lifecycle::Grace { until, .. } => until.to_string(),
+            _ => String::new(),
+        },
     }
 }
 
@@ -283,6 +341,8 @@ pub(super) fn node(view: NodeView) -> api::Node {
         last_seen_at: text(last_seen_at),
         joined_at: node.joined_at.to_string(),
         edge_url: text(edge_url),
+        failures: node.breaker.failures,
+        no_new_stores_until: text(node.breaker.until),
     }
 }
 

@@ -1,9 +1,13 @@
 //! gRPC `shopfleet.admin.v1`, with reflection (v1 and v1alpha) and health: the same use-cases as REST, in generated messages that are named here
 //! and in `convert` only.
 
+mod amend;
 mod convert;
+mod explain;
+mod rollouts;
 mod service;
 mod status;
+mod tasks;
 
 use axum::response::Response;
 use futures::FutureExt as _;

@@ -9,14 +9,14 @@ use shop_proto::wire::{
 };
 use tonic::{Request, Response, Status};
 
-use super::{convert, status::from_app};
+use super::{amend, convert, explain, rollouts, status::from_app, tasks};
 use crate::{
     api::{find_node, guard::Standing, watch},
     app::{
-        App, AppError, CreateJoinToken, CreateToken, ListAudit, ListEvents, ListOperations,
-        ListStores, PageRequest, RemoveNode,
+        App, AppError, CreateJoinToken, CreateToken, ForgetStore, ListAudit, ListEvents,
+        ListOperations, ListStores, PageRequest, RemoveNode,
     },
-    domain::access::Caller,
+    domain::{access::Caller, rollout::RolloutEvent},
 };
 
 #[derive(Clone)]
@@ -30,6 +30,19 @@ type Streaming<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send + 'stati
 impl AdminService {
     pub(super) const fn new(app: App) -> Self {
         Self { app }
+    }
+
+    async fn control(
+        &self,
+        request: Request<api::RolloutActionRequest>,
+        event: RolloutEvent,
+    ) -> Answer<api::Rollout> {
+        let (caller, request) = known(request)?;
+        let input = rollouts::action(request, event);
+        answer(
+            self.app.control_rollout(&caller, input).await,
+            rollouts::rollout,
+        )
     }
 }
 
@@ -73,6 +86,37 @@ impl Admin for AdminService {
             self.app.create_store(&caller, input).await,
             convert::operation,
         )
+    }
+
+    async fn amend_store(
+        &self,
+        request: Request<api::AmendStoreRequest>,
+    ) -> Answer<api::AmendStoreResponse> {
+        let (caller, request) = known(request)?;
+        let input = amend::amend(request);
+        answer(self.app.amend(&caller, input).await, amend::amended)
+    }
+
+    async fn label_store(&self, request: Request<api::LabelStoreRequest>) -> Answer<api::Store> {
+        let (caller, request) = known(request)?;
+        let input = amend::label(request);
+        answer(self.app.label_store(&caller, input).await, convert::store)
+    }
+
+    async fn list_revisions(
+        &self,
+        request: Request<api::ListRevisionsRequest>,
+    ) -> Answer<api::ListRevisionsResponse> {
+        let store = request.into_inner().store;
+        answer(self.app.list_revisions(&store).await, amend::revisions)
+    }
+
+    async fn explain_store(
+        &self,
+        request: Request<api::ExplainStoreRequest>,
+    ) -> Answer<api::Explanation> {
+        let store = request.into_inner().store;
+        answer(self.app.explain_store(&store).await, explain::explanation)
     }
 
     async fn get_store(&self, request: Request<api::GetStoreRequest>) -> Answer<api::Store> {
@@ -135,11 +179,112 @@ impl Admin for AdminService {
         request: Request<api::StoreActionRequest>,
     ) -> Answer<api::Operation> {
         let (caller, request) = known(request)?;
-        let input = convert::action(request);
+        let input = convert::delete(request);
         answer(
             self.app.delete_store(&caller, input).await,
             convert::operation,
         )
+    }
+
+    async fn undelete_store(
+        &self,
+        request: Request<api::StoreActionRequest>,
+    ) -> Answer<api::Operation> {
+        let (caller, request) = known(request)?;
+        let input = convert::action(request);
+        answer(
+            self.app.undelete_store(&caller, input).await,
+            convert::operation,
+        )
+    }
+
+    async fn forget_store(
+        &self,
+        request: Request<api::ForgetStoreRequest>,
+    ) -> Answer<api::Operation> {
+        let (caller, request) = known(request)?;
+        let api::ForgetStoreRequest { store, reason } = request;
+        let input = ForgetStore { store, reason };
+        answer(
+            self.app.forget_store(&caller, input).await,
+            convert::operation,
+        )
+    }
+
+    async fn clone_store(
+        &self,
+        request: Request<api::CloneStoreRequest>,
+    ) -> Answer<api::Operation> {
+        let (caller, request) = known(request)?;
+        let input = rollouts::clone(request);
+        answer(
+            self.app.clone_store(&caller, input).await,
+            convert::operation,
+        )
+    }
+
+    async fn cancel_operation(
+        &self,
+        request: Request<api::CancelOperationRequest>,
+    ) -> Answer<api::Operation> {
+        let (caller, request) = known(request)?;
+        let input = rollouts::cancel(request);
+        answer(
+            self.app.cancel_operation(&caller, input).await,
+            convert::operation,
+        )
+    }
+
+    async fn start_rollout(
+        &self,
+        request: Request<api::StartRolloutRequest>,
+    ) -> Answer<api::Rollout> {
+        let (caller, request) = known(request)?;
+        let input = rollouts::start(request);
+        answer(
+            self.app.start_rollout(&caller, input).await,
+            rollouts::rollout,
+        )
+    }
+
+    async fn get_rollout(&self, request: Request<api::GetRolloutRequest>) -> Answer<api::Rollout> {
+        let id = request.into_inner().id;
+        answer(self.app.get_rollout(&id).await, rollouts::rollout)
+    }
+
+    async fn list_rollouts(
+        &self,
+        request: Request<api::ListRolloutsRequest>,
+    ) -> Answer<api::ListRolloutsResponse> {
+        let request = request.into_inner();
+        let page = page(request.page_size, request.page_token);
+        answer(self.app.list_rollouts(page).await, rollouts::rollouts)
+    }
+
+    async fn pause_rollout(
+        &self,
+        request: Request<api::RolloutActionRequest>,
+    ) -> Answer<api::Rollout> {
+        self.control(request, RolloutEvent::Pause).await
+    }
+
+    async fn resume_rollout(
+        &self,
+        request: Request<api::RolloutActionRequest>,
+    ) -> Answer<api::Rollout> {
+        self.control(request, RolloutEvent::Resume).await
+    }
+
+    async fn abort_rollout(
+        &self,
+        request: Request<api::RolloutActionRequest>,
+    ) -> Answer<api::Rollout> {
+        self.control(request, RolloutEvent::Abort).await
+    }
+
+    async fn get_receipt(&self, request: Request<api::GetStoreRequest>) -> Answer<api::Receipt> {
+        let store = request.into_inner().store;
+        answer(self.app.store_receipt(&store).await, convert::receipt)
     }
 
     async fn watch_stores(
@@ -302,6 +447,32 @@ impl Admin for AdminService {
             size: request.page_size,
         };
         answer(self.app.list_audit(input).await, convert::audit)
+    }
+
+    async fn run_task(&self, request: Request<api::RunTaskRequest>) -> Answer<api::Operation> {
+        let (caller, request) = known(request)?;
+        let input = tasks::run(request);
+        answer(self.app.run_task(&caller, input).await, convert::operation)
+    }
+
+    async fn cancel_task(
+        &self,
+        request: Request<api::CancelTaskRequest>,
+    ) -> Answer<api::Operation> {
+        let (caller, request) = known(request)?;
+        let input = tasks::cancel(request);
+        answer(
+            self.app.cancel_task(&caller, input).await,
+            convert::operation,
+        )
+    }
+
+    async fn list_tasks(
+        &self,
+        request: Request<api::ListTasksRequest>,
+    ) -> Answer<api::ListTasksResponse> {
+        let store = request.into_inner().store;
+        answer(self.app.list_tasks(&store).await, tasks::list)
     }
 
     async fn request_sealed(

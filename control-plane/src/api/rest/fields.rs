@@ -157,6 +157,61 @@ impl Fields {
         }
     }
 
+    /// Yes or no; no when absent.
+    pub(super) fn flag(&mut self, name: &str) -> bool {
+        match self.take(name) {
+            None => false,
+            Some(Value::Bool(flag)) => flag,
+            Some(Value::String(text)) if self.from_query && text == "true" => true,
+            Some(Value::String(text)) if self.from_query && text == "false" => false,
+            Some(other) => {
+                self.problems
+                    .push(wrong(&self.at(name), "true or false", &other));
+                false
+            }
+        }
+    }
+
+    /// An object of its own; as if empty when absent.
+    pub(super) fn nested<T: Readable>(&mut self, name: &str) -> T {
+        let pointer = self.at(name);
+        let mut inner = Self::new(self.object(name, "an object"), false);
+        inner.pointer = pointer;
+        let read = inner.read();
+        self.problems.extend(read.problems);
+        read.value
+    }
+
+    /// An object of texts, in which `null` removes.
+    pub(super) fn removable_texts(&mut self, name: &str) -> BTreeMap<String, Option<String>> {
+        let mut texts = BTreeMap::new();
+        for (key, value) in self.object(name, "an object of texts") {
+            match value {
+                Value::String(text) => {
+                    texts.insert(key, Some(text));
+                }
+                Value::Null => {
+                    texts.insert(key, None);
+                }
+                other => {
+                    let pointer = format!("{}/{}", self.at(name), escape(&key));
+                    self.problems
+                        .push(wrong(&pointer, "a text or null", &other));
+                }
+            }
+        }
+        texts
+    }
+
+    /// A whole number; another one when absent.
+    pub(super) fn number_or<T: TryFrom<u64> + Default>(&mut self, name: &str, absent: T) -> T {
+        if self.values.get(name).is_none_or(Value::is_null) {
+            self.values.remove(name);
+            return absent;
+        }
+        self.number(name)
+    }
+
     /// A list of texts.
     pub(super) fn texts(&mut self, name: &str) -> Vec<String> {
         let items = match self.take(name) {

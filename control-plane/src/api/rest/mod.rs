@@ -1,13 +1,17 @@
 //! REST under `/api/v1`: routes, and the OpenAPI document that comes from the same annotations.
 
+mod explain;
 mod extract;
 mod fields;
 mod fleet;
+mod lifecycle;
 mod model;
 mod operations;
 mod page;
 mod problem;
+mod rollouts;
 mod stores;
+mod tasks;
 mod tokens;
 
 use axum::response::{IntoResponse as _, Response};
@@ -37,6 +41,7 @@ use problem::{ProblemDocument, Refusal};
     tags(
         (name = "stores", description = "Shops"),
         (name = "operations", description = "What was asked for, and how far it is"),
+        (name = "rollouts", description = "One update for many stores"),
         (name = "nodes", description = "Docker hosts"),
         (name = "templates", description = "What can be made"),
         (name = "access", description = "API tokens and the audit chain"),
@@ -67,7 +72,20 @@ pub(super) fn router() -> OpenApiRouter<App> {
         .routes(routes!(stores::start_store))
         .routes(routes!(stores::stop_store))
         .routes(routes!(stores::restart_store))
+        .routes(routes!(lifecycle::undelete_store))
+        .routes(routes!(lifecycle::forget_store))
+        .routes(routes!(lifecycle::get_receipt))
+        .routes(routes!(lifecycle::clone_store))
+        .routes(routes!(lifecycle::cancel_operation))
+        .routes(routes!(rollouts::list_rollouts, rollouts::start_rollout))
+        .routes(routes!(rollouts::get_rollout))
+        .routes(routes!(rollouts::pause_rollout))
+        .routes(routes!(rollouts::resume_rollout))
+        .routes(routes!(rollouts::abort_rollout))
+        .routes(routes!(explain::explain_store))
         .routes(routes!(stores::list_events))
+        .routes(routes!(tasks::list_tasks, tasks::run_task))
+        .routes(routes!(tasks::cancel_task))
         .routes(routes!(operations::list_operations))
         .routes(routes!(operations::get_operation))
         .routes(routes!(operations::watch_stores))

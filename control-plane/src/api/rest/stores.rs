@@ -18,7 +18,9 @@ use super::{
     page::{Page, PageQuery},
     problem::{Refusal, Refusals},
 };
-use crate::app::{self, App, ListEvents, ListStores, OperationView, ResourcesInput, StoreAction};
+use crate::app::{
+    self, App, DeleteStore, ListEvents, ListStores, OperationView, ResourcesInput, StoreAction,
+};
 
 /// A store to be made.
 #[derive(ToSchema)]
@@ -84,13 +86,21 @@ pub(super) struct StoreQuery {
     sort: Option<String>,
 }
 
-/// Why a store is deleted.
+/// Why and when a store is deleted.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
-#[allow(dead_code, reason = "the schema; values are read into `Why`")]
-pub(super) struct ReasonQuery {
+#[allow(
+    dead_code,
+    reason = "the schema; values are read into `Why` and `When`"
+)]
+pub(super) struct DeleteQuery {
     /// For the audit chain.
     reason: Option<String>,
+    /// Without a time of grace: there is no way back.
+    now: Option<bool>,
+    /// How long the deletion can be taken back, such as `1h`; the configured time when absent.
+    #[param(example = "1h")]
+    grace: Option<String>,
 }
 
 /// Headers of changes.
@@ -117,7 +127,7 @@ pub(super) struct CreateHeaders {
 }
 
 /// Read from a body or a query.
-pub(super) struct Why(String);
+pub(super) struct Why(pub(super) String);
 
 /// Read from a query.
 pub(super) struct Which {
@@ -143,6 +153,7 @@ impl Readable for app::CreateStore {
             reason: fields.text("reason"),
             idempotency_key: None,
             node: fields.text("node"),
+            scale: BTreeMap::new(),
         }
     }
 }
@@ -159,6 +170,21 @@ impl Readable for ResourcesInput {
 impl Readable for Why {
     fn read(fields: &mut Fields) -> Self {
         Self(fields.text("reason"))
+    }
+}
+
+/// Read from a query.
+pub(super) struct When {
+    now: bool,
+    grace: String,
+}
+
+impl Readable for When {
+    fn read(fields: &mut Fields) -> Self {
+        Self {
+            now: fields.flag("now"),
+            grace: fields.text("grace"),
+        }
     }
 }
 
@@ -220,18 +246,20 @@ pub(super) async fn get_store(
 
 /// Delete a store
 ///
-/// With its database, files and secrets. It cannot be undone.
+/// It is stopped at once. Its database, files and secrets go when the time of grace is over; until then it can be undeleted.
 #[utoipa::path(delete, path = "/api/v1/stores/{store}", tag = "stores", operation_id = "delete_store",
-    params(("store" = String, Path, description = "Name or id"), ReasonQuery, ChangeHeaders),
+    params(("store" = String, Path, description = "Name or id"), DeleteQuery, ChangeHeaders),
     responses((status = 202, description = "Accepted", body = Operation, headers(("location" = String, description = "The operation"))), Refusals))]
 pub(super) async fn delete_store(
     State(app): State<App>,
     Known(caller): Known,
     Path(store): Path<String>,
     conditions: Conditions,
-    Query(why): Query<Why>,
+    Query((why, when)): Query<(Why, When)>,
 ) -> Result<Response, Refusal> {
-    let input = action(store, why, conditions);
+    let When { now, grace } = when;
+    let action = action(store, why, conditions);
+    let input = DeleteStore { action, now, grace };
     Ok(accepted(app.delete_store(&caller, input).await?))
 }
 
@@ -315,7 +343,7 @@ async fn whole(app: &App, read: Read<app::CreateStore>) -> Result<app::CreateSto
     Err(problems.into())
 }
 
-fn action(store: String, Why(reason): Why, conditions: Conditions) -> StoreAction {
+pub(super) fn action(store: String, Why(reason): Why, conditions: Conditions) -> StoreAction {
     StoreAction {
         store,
         reason,
@@ -324,7 +352,7 @@ fn action(store: String, Why(reason): Why, conditions: Conditions) -> StoreActio
     }
 }
 
-fn accepted(view: OperationView) -> Response {
+pub(super) fn accepted(view: OperationView) -> Response {
     let operation = Operation::from(view);
     (
         StatusCode::ACCEPTED,

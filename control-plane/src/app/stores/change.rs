@@ -1,5 +1,6 @@
-//! Start, stop, restart, delete: each a new generation, and an operation that takes the place of the one under way.
+//! Start, stop, restart: each a new generation, and an operation that takes the place of the one under way.
 
+use jiff::Timestamp;
 use shop_proto::Digest;
 
 use super::{allowed, check_key, check_reason, remember, replay};
@@ -54,24 +55,34 @@ impl App {
             .await
     }
 
-    /// Wants a store gone, volumes included. There is no way back.
-    ///
-    /// # Errors
-    /// When there is no such store, or it is not as the caller saw it.
-    pub async fn delete_store(
-        &self,
-        caller: &Caller,
-        input: StoreAction,
-    ) -> Result<OperationView, AppError> {
-        self.change_store(caller, input, OperationKind::Delete)
-            .await
-    }
-
-    async fn change_store(
+    pub(super) async fn change_store(
         &self,
         caller: &Caller,
         input: StoreAction,
         kind: OperationKind,
+    ) -> Result<OperationView, AppError> {
+        let asked = (
+            kind.as_str(),
+            &input.store,
+            &input.reason,
+            input.if_generation,
+        );
+        let request = Digest::of_value(&asked);
+        self.change_with(caller, input, kind, request, |store, latest, _| {
+            decide(store, latest, kind).map_err(|refusal| refused(store, refusal))
+        })
+        .await
+    }
+
+    /// What every change of a store shares: keys, preconditions, one decision, one operation, the audit entry, one transaction.
+    /// `decide` is given the store, its newest operation and the time.
+    pub(super) async fn change_with(
+        &self,
+        caller: &Caller,
+        input: StoreAction,
+        kind: OperationKind,
+        request: Digest,
+        decide: impl FnOnce(&Store, Option<&Operation>, Timestamp) -> Result<Decision, AppError> + Send,
     ) -> Result<OperationView, AppError> {
         let context = self.context();
         let mut problems = Vec::new();
@@ -80,13 +91,6 @@ impl App {
         if !problems.is_empty() {
             return Err(AppError::Invalid { problems });
         }
-        let asked = (
-            kind.as_str(),
-            &input.store,
-            &input.reason,
-            input.if_generation,
-        );
-        let request = Digest::of_value(&asked);
         let key = input.idempotency_key.as_deref();
         let mut tx = context.db.write().await?;
         if let Some(before) = replay(self, &mut tx, caller, key, request).await? {
@@ -94,18 +98,35 @@ impl App {
         }
         let now = context.clock.now();
         let store = self.found(&mut tx, &input.store).await?;
-        if let Some(expected) = input.if_generation
-            && expected != store.generation.get()
-        {
-            return Err(AppError::PreconditionFailed {
-                store: store.name.to_string(),
-                expected,
-                actual: store.generation.get(),
-            });
-        }
+        precondition(&store, input.if_generation)?;
         let latest = tx.latest_operation(&store.id).await?;
-        let decision =
-            decide(&store, latest.as_ref(), kind).map_err(|refusal| refused(&store, refusal))?;
+        let decision = decide(&store, latest.as_ref(), now)?;
+        let view = self
+            .carry_out(
+                &mut tx,
+                caller,
+                &input,
+                (kind, request),
+                (store, latest),
+                decision,
+            )
+            .await?;
+        tx.commit().await?;
+        Ok(view)
+    }
+
+    /// Writes down what was decided about a store: its next generation, its operation, the audit entry.
+    pub(super) async fn carry_out(
+        &self,
+        tx: &mut Tx,
+        caller: &Caller,
+        input: &StoreAction,
+        (kind, request): (OperationKind, Digest),
+        (store, latest): (Store, Option<Operation>),
+        decision: Decision,
+    ) -> Result<OperationView, AppError> {
+        let now = self.context().clock.now();
+        let key = input.idempotency_key.as_deref();
         let operation = match (decision, latest) {
             (Decision::Ongoing, Some(latest)) => latest,
             (Decision::Change(next), latest) => {
@@ -113,11 +134,11 @@ impl App {
                     tx.save_operation(&mut cancelled(&active, kind, now))
                         .await?;
                 }
-                let operation = self.new_operation(caller, &input, kind, &next);
-                self.apply(&mut tx, operation, &store, *next).await?
+                let operation = self.new_operation(caller, input, kind, &next);
+                self.apply(tx, operation, &store, *next).await?
             }
             (Decision::Unchanged | Decision::Ongoing, _) => {
-                let mut operation = self.new_operation(caller, &input, kind, &store);
+                let mut operation = self.new_operation(caller, input, kind, &store);
                 operation.state = OperationState::Succeeded;
                 "unchanged".clone_into(&mut operation.reason);
                 operation.message =
@@ -127,14 +148,12 @@ impl App {
                 operation
             }
         };
-        remember(&mut tx, caller, key, request, &operation.id, now).await?;
+        remember(tx, caller, key, request, &operation.id, now).await?;
         let action = format!("store.{kind}");
         let subject = format!("store:{}", store.id);
         tx.audit(allowed(caller, &action, subject, &input.reason, now))
             .await?;
-        let view = self.operation_view(&mut tx, operation).await?;
-        tx.commit().await?;
-        Ok(view)
+        self.operation_view(tx, operation).await
     }
 
     async fn apply(
@@ -181,7 +200,20 @@ impl App {
     }
 }
 
-fn refused(store: &Store, refusal: Refusal) -> AppError {
+/// Only when the store is still as the caller saw it.
+pub(super) fn precondition(store: &Store, expected: Option<u64>) -> Result<(), AppError> {
+    let actual = store.generation.get();
+    match expected.filter(|expected| *expected != actual) {
+        None => Ok(()),
+        Some(expected) => Err(AppError::PreconditionFailed {
+            store: store.name.to_string(),
+            expected,
+            actual,
+        }),
+    }
+}
+
+pub(super) fn refused(store: &Store, refusal: Refusal) -> AppError {
     let name = &store.name;
     match refusal {
         Refusal::Illegal(IllegalTransition::Deleting | IllegalTransition::Deleted) => {
@@ -194,10 +226,19 @@ fn refused(store: &Store, refusal: Refusal) -> AppError {
             "store_stopped",
             format!("store {name} is stopped; start it with `shopctl store start {name}`"),
         ),
-        Refusal::Illegal(IllegalTransition::Live) => AppError::conflict(
-            "store_live",
-            format!("store {name} was not asked to be deleted"),
+        Refusal::Illegal(IllegalTransition::Paused) => AppError::conflict(
+            "store_paused",
+            format!("store {name} is paused; wake it with `shopctl store wake {name}`"),
         ),
+        Refusal::Illegal(IllegalTransition::Grace) => AppError::conflict(
+            "store_deleting",
+            format!(
+                "store {name} is stopped and waits for its deletion; take that back first with `shopctl store undelete {name}`"
+            ),
+        ),
+        Refusal::Illegal(IllegalTransition::Live) => {
+            AppError::conflict("store_live", format!("store {name} is not being deleted"))
+        }
         Refusal::StillStarting => AppError::conflict(
             "operation_in_progress",
             format!("store {name} is still on its way up; wait for it, or stop it"),

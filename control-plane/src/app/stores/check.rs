@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use shop_plan::{Choices, Template};
-use shop_proto::{HostName, Isolation, NodeId, Resources, Revision, StoreName};
+use shop_proto::{HostName, Isolation, NodeId, Resources, Revision, ServiceName, StoreName};
 
 use super::{check_key, check_reason};
 use crate::{
@@ -30,6 +30,7 @@ pub(super) struct Checked {
     pub project: String,
     pub template: &'static Template,
     pub revision: Revision,
+    pub scale: BTreeMap<ServiceName, u8>,
 }
 
 /// Parts that were right, for the questions to the database that can be asked already.
@@ -47,7 +48,7 @@ pub(super) fn check(app: &App, input: &CreateStore) -> (Result<Checked, Vec<Prob
         .parse::<StoreName>()
         .map_err(|error| problems.push(Problem::at("/name", "name_shape", error.to_string())))
         .ok();
-    let display_name = display_name(input, &mut problems);
+    let display_name = display_name(&input.display_name, &mut problems);
     let environment = match input.environment.as_str() {
         "" => Some(Environment::Production),
         text => text
@@ -68,7 +69,7 @@ pub(super) fn check(app: &App, input: &CreateStore) -> (Result<Checked, Vec<Prob
             "the isolation mode of this release is standard",
         ));
     }
-    labels(&input.labels, &mut problems);
+    check_labels(&input.labels, &mut problems);
     let hosts = hosts(app, &input.hosts, &mut problems);
     let node = match input.node.as_str() {
         "" => None,
@@ -110,6 +111,7 @@ pub(super) fn check(app: &App, input: &CreateStore) -> (Result<Checked, Vec<Prob
                 },
                 template,
                 revision,
+                scale: input.scale.clone(),
             })
         }
         _ => Err(problems),
@@ -117,8 +119,8 @@ pub(super) fn check(app: &App, input: &CreateStore) -> (Result<Checked, Vec<Prob
     (checked, partial)
 }
 
-fn display_name(input: &CreateStore, problems: &mut Vec<Problem>) -> String {
-    let text = input.display_name.trim();
+pub(super) fn display_name(text: &str, problems: &mut Vec<Problem>) -> String {
+    let text = text.trim();
     if text.chars().count() > MAX_DISPLAY_NAME || text.chars().any(char::is_control) {
         problems.push(Problem::at(
             "/display_name",
@@ -129,7 +131,7 @@ fn display_name(input: &CreateStore, problems: &mut Vec<Problem>) -> String {
     text.to_owned()
 }
 
-fn labels(labels: &BTreeMap<String, String>, problems: &mut Vec<Problem>) {
+pub(super) fn check_labels(labels: &BTreeMap<String, String>, problems: &mut Vec<Problem>) {
     if labels.len() > MAX_LABELS {
         problems.push(Problem::at(
             "/labels",
@@ -234,6 +236,6 @@ fn revision(
 }
 
 /// A name as a step of a JSON pointer.
-fn escape(name: &str) -> String {
+pub(super) fn escape(name: &str) -> String {
     name.replace('~', "~0").replace('/', "~1")
 }

@@ -5,6 +5,7 @@ use shop_proto::{Digest, Generation, Host, HostName, RunState, SPEC_FORMAT, Spec
 
 use super::{
     allowed,
+    amend::{admin_path, reservation},
     check::{Checked, Partial, check},
     remember, replay,
 };
@@ -14,6 +15,7 @@ use crate::{
     domain::{
         access::Caller,
         operation::{Deadline, Operation, OperationKind, OperationState},
+        revision::{KeptRevision, RevisionState},
         store::{AgentProgress, Lifecycle, NodeProgress, Reservation, Store, StoreStatus},
     },
     operations::settle,
@@ -82,14 +84,17 @@ impl App {
             change_seq: 0,
         };
         tx.insert_store(&mut store).await?;
-        tx.insert_revision(
-            &store.id,
-            &store.spec.revision,
-            plan.digest(),
-            &caller.actor,
-            now,
-        )
-        .await?;
+        let kept = KeptRevision {
+            content: store.spec.revision.clone(),
+            template_version: store.template_version.clone(),
+            plan_digest: plan.digest(),
+            created_by: caller.actor.clone(),
+            created_at: now,
+            reason: input.reason.clone(),
+            state: RevisionState::Pending,
+            asked: store.generation,
+        };
+        tx.insert_revision(&store.id, &kept).await?;
         tx.insert_operation(&mut operation).await?;
         let before = store.clone();
         let settled = settle(&mut tx, &mut store, &before, self.limits(), now).await?;
@@ -126,7 +131,6 @@ impl App {
     ) -> Store {
         let context = self.context();
         let now = context.clock.now();
-        let (memory_bytes, cpu_millis) = plan.reservation();
         let own = self.own_host(checked).map(|name| Host {
             name,
             verified: true,
@@ -135,7 +139,7 @@ impl App {
             name: name.clone(),
             verified: false,
         });
-        Store {
+        let mut store = Store {
             organisation,
             project: checked.project.clone(),
             name: checked.name.clone(),
@@ -148,7 +152,7 @@ impl App {
                 store_name: checked.name.clone(),
                 revision: checked.revision.clone(),
                 hosts: own.into_iter().chain(custom).collect(),
-                scale: std::collections::BTreeMap::new(),
+                scale: checked.scale.clone(),
                 run_state: RunState::Running,
                 restart_seq: 0,
                 maintenance: false,
@@ -156,20 +160,12 @@ impl App {
                 watch: None,
             },
             template_version: checked.template.version.clone(),
-            admin_path: plan
-                .credentials
-                .values()
-                .next()
-                .map(|credential| credential.path.clone())
-                .unwrap_or_default(),
+            admin_path: admin_path(plan),
             render_version: plan.render_version,
             lifecycle: Lifecycle::Live(RunState::Running),
             pinned_node: checked.node.clone(),
             placement: None,
-            reserved: Reservation {
-                memory_bytes,
-                cpu_millis,
-            },
+            reserved: Reservation::default(),
             on_node: NodeProgress::default(),
             on_agent: AgentProgress::default(),
             report: None,
@@ -180,7 +176,9 @@ impl App {
             updated_at: now,
             change_seq: 0,
             id,
-        }
+        };
+        store.reserved = reservation(plan, &store.spec);
+        store
     }
 
     /// `<name>-<suffix>.<base domain>`. `None` only for a base domain that no name fits under, which the configuration refuses.

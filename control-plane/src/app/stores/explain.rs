@@ -34,7 +34,7 @@ impl App {
                 let load = loads.iter().find(|load| load.node == node.id);
                 let reserved = load.map_or_else(Reservation::default, |load| load.reserved);
                 let overcommit = context.settings.cpu_overcommit;
-                let free = Candidate::of(node, reserved, 0, overcommit);
+                let free = Candidate::of(node, reserved, 0, overcommit, context.clock.now());
                 Room {
                     node: node.name.clone(),
                     connected: matches!(node.link, Link::Up { .. }),

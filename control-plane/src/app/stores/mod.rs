@@ -1,9 +1,20 @@
-//! Stores: create, see, start, stop, restart, delete.
+//! Stores: create, see, start, stop, restart, delete and take that back.
 
+mod amend;
 mod change;
 mod check;
+mod copy;
 mod create;
+mod delete;
+mod explain;
+mod label;
+mod preview;
 mod read;
+mod revisions;
+mod target;
+mod tasks;
+
+pub(crate) use tasks::KEPT as KEPT_TASK_RUNS;
 
 use jiff::Timestamp;
 use shop_proto::Digest;

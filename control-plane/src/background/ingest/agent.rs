@@ -9,7 +9,6 @@ use crate::{
     domain::{
         event::Severity,
         session::{AgentHello, AgentOrder, StoreReport},
-        store::Lifecycle,
     },
 };
 
@@ -77,9 +76,7 @@ pub(super) async fn report(
         store.on_agent.enrolled = true;
         store.on_agent.generation = report.generation;
         // A report about an older generation says nothing about what the store should be now.
-        if report.generation >= store.generation.get()
-            && matches!(store.lifecycle, Lifecycle::Live(_))
-        {
+        if report.generation >= store.generation.get() && store.lifecycle.wanted().is_some() {
             store.report = Some(report);
         }
     })

@@ -5,13 +5,17 @@
 
 mod agent;
 mod node;
+mod receipt;
+mod tasks;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use shop_proto::{NodeId, StoreId};
 use tokio::sync::mpsc;
 
-use super::sent::Sent;
+pub(super) use tasks::follow as follow_task;
+
+use super::{sent::Sent, take_back};
 use crate::{
     app::App,
     db::{DbError, Tx},
@@ -167,6 +171,7 @@ async fn handle(
             code,
             message,
         } => agent::refused(app, tx, &store, generation, code, message).await,
+        FleetEvent::Task { store, report } => tasks::report(app, tx, &store, report, after).await,
         FleetEvent::Sealed { store, result } => {
             after.sealed.push((store, result));
             Ok(())
@@ -194,7 +199,7 @@ where
     change(&mut store);
     let now = app.context().clock.now();
     settle(tx, &mut store, &before, app.limits(), now).await?;
-    Ok(())
+    take_back::look(app, tx, &store).await
 }
 
 fn noted(app: &App, store: Option<StoreId>, node: Option<NodeId>, note: Note) -> StoreEvent {

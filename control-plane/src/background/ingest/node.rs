@@ -2,7 +2,7 @@
 
 use shop_proto::{NodeId, StoreId};
 
-use super::{After, change, denied, deny, event};
+use super::{After, change, denied, deny, event, receipt};
 use crate::{
     app::App,
     db::{DbError, Tx},
@@ -13,7 +13,7 @@ use crate::{
         session::{
             AssignmentStatus, Capacity, InventoryItem, NodeHello, NodeOrder, RetireStatus, Vouch,
         },
-        store::{Lifecycle, LifecycleEvent, NodeProgress, Placement, Store},
+        store::{Lifecycle, LifecycleEvent, NodeProgress, Placement, Store, UNPROVEN},
     },
 };
 
@@ -252,7 +252,7 @@ pub(super) async fn assignment(
     let id = status.store.clone();
     change(app, tx, &id, |store| {
         let current = status.generation == store.generation.get();
-        if !current || !matches!(store.lifecycle, Lifecycle::Live(_)) {
+        if !current || store.lifecycle.wanted().is_none() {
             return;
         }
         if !refused {
@@ -279,8 +279,10 @@ pub(super) async fn retirement(
     if !is_on(&store, node) || status.generation != store.generation.get() {
         return Ok(());
     }
-    let gone = status.state == "gone";
-    if gone && matches!(store.lifecycle, Lifecycle::Deleting | Lifecycle::Deleted) {
+    let ending = matches!(store.lifecycle, Lifecycle::Deleting | Lifecycle::Deleted);
+    let said = status.state == "gone";
+    let gone = said && ending && receipt::take(app, tx, node, &store, status.receipt).await?;
+    if gone {
         let recorded = NodeOrder::RetireRecorded {
             store: store.id.clone(),
         };
@@ -292,6 +294,13 @@ pub(super) async fn retirement(
         }
         if gone && let Ok(lifecycle) = store.lifecycle.next(LifecycleEvent::Retired) {
             store.lifecycle = lifecycle;
+        }
+        if said && !gone {
+            UNPROVEN.clone_into(&mut store.on_node.state);
+            "its node says that nothing is left, and its receipt does not prove it; see the store's events, look at the node, \
+             then `shopctl store delete --force-forget`"
+                .clone_into(&mut store.on_node.message);
+            return;
         }
         store.on_node.state = status.state;
         store.on_node.message = status.message;
@@ -309,7 +318,7 @@ pub(super) async fn vouch(
     let store = tx.store(&vouch.store).await?;
     let accepted = store
         .as_ref()
-        .is_some_and(|store| is_on(store, node) && matches!(store.lifecycle, Lifecycle::Live(_)));
+        .is_some_and(|store| is_on(store, node) && store.lifecycle.wanted().is_some());
     if !accepted {
         tracing::warn!(node = %node, store = %vouch.store, "a node vouches for a store that is not placed on it");
         let subject = format!("store:{}", vouch.store);

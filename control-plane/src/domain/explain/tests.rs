@@ -19,6 +19,7 @@ fn node(link: Link) -> Node {
         joined_at: at(0),
         link,
         orphans: Vec::new(),
+        breaker: crate::domain::breaker::Breaker::default(),
     }
 }
 

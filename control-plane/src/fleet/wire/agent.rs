@@ -13,8 +13,9 @@ use super::{
     shared::{
         SEALED, SHORT, bytes, items, note, optional_digest, report, roster, sentence, spec, text,
     },
+    tasks,
 };
-use crate::fleet::{AgentHello, AgentOrder, Escrow, FleetEvent, Note, SealedRequest, SealedResult};
+use crate::fleet::{AgentHello, AgentOrder, Escrow, FleetEvent, SealedRequest, SealedResult};
 
 const RENDER_VERSIONS: usize = 16;
 /// A signed receipt of the node.
@@ -30,8 +31,7 @@ pub fn agent_input(
 ) -> Result<Input<AgentHello>, WireError> {
     let store = store.clone();
     let event = match message.message {
-        // How a run stands is not recorded yet.
-        None | Some(Up::TaskStatus(_)) => return Ok(Input::Unknown),
+        None => return Ok(Input::Unknown),
         Some(Up::Hello(message)) => return hello(message).map(Input::Hello),
         Some(Up::Report(message)) => FleetEvent::Report {
             store,
@@ -55,9 +55,13 @@ pub fn agent_input(
             code: text(message.code, SHORT, "refusal.code")?,
             message: sentence(&message.message),
         },
-        Some(Up::TaskResult(message)) => FleetEvent::AgentNote {
+        Some(Up::TaskStatus(message)) => FleetEvent::Task {
             store,
-            note: task_note(message)?,
+            report: tasks::status(message)?,
+        },
+        Some(Up::TaskResult(message)) => FleetEvent::Task {
+            store,
+            report: tasks::result(message)?,
         },
     };
     Ok(Input::Event(event))
@@ -122,26 +126,6 @@ fn escrow(escrow: api::Escrow) -> Result<Escrow, WireError> {
     })
 }
 
-/// Tasks are run by the agent on its own schedule; their ends are events.
-fn task_note(result: api::TaskResult) -> Result<Note, WireError> {
-    let api::TaskResult {
-        operation_id: _,
-        task,
-        outcome,
-        exit_code,
-        output: _,
-    } = result;
-    let task = text(task, SHORT, "task_result.task")?;
-    let outcome = text(outcome, SHORT, "task_result.outcome")?;
-    Ok(Note {
-        code: format!("task_{outcome}"),
-        severity: if outcome == "done" { "info" } else { "warning" }.to_owned(),
-        message: format!("task {task} ended: {outcome}, exit code {exit_code}"),
-        at_unix_ms: jiff::Timestamp::now().as_millisecond(),
-        service: task,
-    })
-}
-
 /// An order, as the wire carries it.
 #[must_use]
 pub fn agent_order(order: AgentOrder) -> api::ControlMessage {
@@ -160,6 +144,22 @@ pub fn agent_order(order: AgentOrder) -> api::ControlMessage {
             })
         }
         AgentOrder::SealedRequest(request) => Down::SealedRequest(sealed_request(request)),
+        AgentOrder::RunTask {
+            id,
+            task,
+            arguments,
+        } => Down::RunTask(api::RunTask {
+            operation_id: id,
+            task,
+            arguments,
+        }),
+        AgentOrder::CancelTask { id, task } => Down::CancelTask(api::CancelTask {
+            operation_id: id,
+            task,
+        }),
+        AgentOrder::TaskRecorded { id } => {
+            Down::TaskRecorded(api::TaskRecorded { operation_id: id })
+        }
         AgentOrder::Roster(signed) => Down::Roster(roster(signed)),
         AgentOrder::Reconnect { in_ms } => Down::Reconnect(api::Reconnect {
             reconnect_in_ms: in_ms,

@@ -4,6 +4,7 @@
 mod agent;
 mod node;
 mod shared;
+mod tasks;
 #[cfg(test)]
 mod tests;
 mod update;

@@ -11,11 +11,13 @@ use shop_proto::{
 
 use super::{
     Input,
-    shared::{SHORT, digest, items, note, optional_digest, roster, sentence, spec, store, text},
+    shared::{
+        SHORT, bytes, digest, items, note, optional_digest, roster, sentence, spec, store, text,
+    },
 };
 use crate::fleet::{
     AssignmentStatus, Capacity, FleetEvent, InventoryItem, NodeHello, NodeOrder, RetireStatus,
-    Vouch,
+    SignedReceipt, Vouch,
 };
 
 /// Stores on one node.
@@ -23,6 +25,10 @@ const INVENTORY: usize = 4096;
 /// Images present on one node.
 const IMAGES: usize = 512;
 const RENDER_VERSIONS: usize = 16;
+/// What a node may say about a store it took down: a line for everything it had.
+const RECEIPT_DOCUMENT: usize = 64 << 10;
+/// An ECDSA P-256 signature in ASN.1 form has 72 bytes.
+const RECEIPT_SIGNATURE: usize = 128;
 /// An X25519 public key.
 const SEALING_KEY: usize = 32;
 
@@ -208,8 +214,8 @@ fn retirement(status: api::RetireStatus) -> Result<RetireStatus, WireError> {
         generation,
         state,
         message,
-        receipt_document: _,
-        receipt_signature: _,
+        receipt_document,
+        receipt_signature,
     } = status;
     Ok(RetireStatus {
         store: store(&store_id, "retire_status.store_id")?,
@@ -224,6 +230,23 @@ fn retirement(status: api::RetireStatus) -> Result<RetireStatus, WireError> {
             }
         },
         message: sentence(&message),
+        receipt: match (receipt_document.is_empty(), receipt_signature.is_empty()) {
+            (true, true) => None,
+            _ if receipt_document.len() > RECEIPT_DOCUMENT => {
+                return Err(WireError::at(
+                    "retire_status.receipt_document",
+                    "is too long",
+                ));
+            }
+            _ => Some(SignedReceipt {
+                document: receipt_document,
+                signature: bytes(
+                    receipt_signature,
+                    RECEIPT_SIGNATURE,
+                    "retire_status.receipt_signature",
+                )?,
+            }),
+        },
     })
 }
 

@@ -33,6 +33,11 @@ pub(in crate::api::rest) struct Node {
     #[schema(format = DateTime)]
     pub joined_at: String,
     pub edge_url: Option<String>,
+    /// New stores that failed there in a row.
+    pub failures: u32,
+    /// No new stores go there before this time, then one on trial.
+    #[schema(format = DateTime)]
+    pub no_new_stores_until: Option<String>,
 }
 
 /// All nodes.
@@ -146,6 +151,8 @@ impl From<NodeView> for Node {
             last_seen_at: last_seen_at.map(|time| time.to_string()),
             joined_at: node.joined_at.to_string(),
             edge_url,
+            failures: node.breaker.failures,
+            no_new_stores_until: node.breaker.until.map(|until| until.to_string()),
         }
     }
 }

@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use super::{some, time};
 use crate::{
     app::{OperationView, Page, StoreChange as Change, StoreChanged, StoreView},
-    domain::{event::StoreEvent, operation, session::ReplicaReport},
+    domain::{event::StoreEvent, operation, session::ReplicaReport, store::Lifecycle},
 };
 
 /// A store.
@@ -45,7 +45,7 @@ pub(in crate::api::rest) struct Store {
     pub reason: Option<String>,
     /// One sentence of the same for a person.
     pub message: Option<String>,
-    /// `running`, `stopped` or `deleting`.
+    /// `running`, `stopped`, `paused`, `grace` (stopped until it is deleted) or `deleting`.
     pub desired_state: String,
     pub replicas: Vec<Replica>,
     #[schema(format = DateTime)]
@@ -59,6 +59,9 @@ pub(in crate::api::rest) struct Store {
     pub sealing_public_key: Option<String>,
     pub reserved_memory_bytes: u64,
     pub reserved_cpu_millis: u32,
+    /// When its data goes, while a deletion can be taken back.
+    #[schema(format = DateTime)]
+    pub delete_at: Option<String>,
 }
 
 /// A page of stores.
@@ -114,7 +117,7 @@ pub(in crate::api::rest) struct EventList {
 #[derive(Debug, Serialize, ToSchema)]
 pub(in crate::api::rest) struct Operation {
     pub id: String,
-    /// `create`, `start`, `stop`, `restart` or `delete`.
+    /// `create`, `start`, `stop`, `restart`, `delete` or `undelete`.
     pub kind: String,
     pub store_id: String,
     pub store_name: String,
@@ -207,6 +210,7 @@ impl From<StoreView> for Store {
             status: store.status.as_str().to_owned(),
             reason: some(&store.reason),
             message: some(&store.message),
+            delete_at: delete_at(store.lifecycle),
             desired_state: store.lifecycle.as_str().to_owned(),
             replicas: store
                 .report
@@ -221,6 +225,13 @@ impl From<StoreView> for Store {
             reserved_memory_bytes: store.reserved.memory_bytes,
             reserved_cpu_millis: store.reserved.cpu_millis,
         }
+    }
+}
+
+fn delete_at(lifecycle: Lifecycle) -> Option<String> {
+    match lifecycle {
+        Lifecycle::Grace { until, .. } => Some(until.to_string()),
+        _ => None,
     }
 }
 
