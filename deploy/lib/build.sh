@@ -62,9 +62,10 @@ build_binaries() {
 
 build_images() { step 'making the images' "$REPO/deploy/images/build" --bins "$BINS" --store-agent "$STORE_AGENT"; }
 
+# What a further host needs of this one: there may be no registry. Given to its node agent by --images.
 save_images() {
-    [[ -n $SAVE_IMAGES ]] || return 0
-    step "saving the images to $SAVE_IMAGES" "$REPO/deploy/images/build" --save "$SAVE_IMAGES"
+    local dir=${SAVE_IMAGES:-$STATE_DIR/images}
+    step "saving the images for further hosts to $dir" "$REPO/deploy/images/build" --save "$dir"
 }
 
 install_cli() {

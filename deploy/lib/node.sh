@@ -3,6 +3,7 @@
 # shellcheck shell=bash
 
 NODE_IMAGE=shopfleet/node-agent:1
+AGENT_IMAGE=shopfleet/shop-agent:1
 NODE_CONTAINER=shopfleet-node
 NODE_STATE=/var/lib/shopfleet
 NODE_RUN=/run/shopfleet
@@ -46,6 +47,8 @@ node_rights() {
 node_run() {
     local rights
     mapfile -t rights < <(node_rights)
+    # The node agent runs the shop agents' image: when only that one is new, it must look again.
+    rights+=(--label "shopfleet.agent-image=$(image_id "$AGENT_IMAGE")")
     run_or_replace "$NODE_CONTAINER" node_comes_up "$NODE_IMAGE" "${rights[@]}" \
         -- node --name "$(hostname)" --join-token-file "$NODE_STATE/join-token" \
         --enroll 127.0.0.1:7442 --agents 127.0.0.1:7443 --operator-root "$(state_get operator_root)" \

@@ -4,7 +4,7 @@ use clap::{Parser, Subcommand};
 
 #[cfg(feature = "node")]
 use crate::node;
-use crate::store;
+use crate::{names, store};
 
 /// Agents of Shopfleet.
 #[derive(Debug, Parser)]
@@ -24,8 +24,7 @@ pub enum Command {
     #[cfg(feature = "node")]
     Node(node::NodeArgs),
     /// Answer the edge's questions about which containers serve a host name.
-    #[cfg(feature = "node")]
-    Names(node::names::NamesArgs),
+    Names(names::NamesArgs),
     /// Check that this binary can do on this machine what it will need: randomness, keys, TLS.
     SelfTest,
 }

@@ -7,7 +7,7 @@ use clap::Parser as _;
 use shop_agent::node;
 use shop_agent::{
     cli::{Cli, Command},
-    store, telemetry,
+    names, store, telemetry,
 };
 
 fn main() -> ExitCode {
@@ -39,11 +39,10 @@ fn run(command: Command) -> anyhow::Result<()> {
             .enable_all()
             .build()?
             .block_on(node::run(args)),
-        #[cfg(feature = "node")]
         Command::Names(args) => tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?
-            .block_on(node::names::run(args)),
+            .block_on(names::run(args)),
         Command::SelfTest => {
             telemetry::self_test()?;
             println!("ok");

@@ -62,8 +62,7 @@ system_up() {
     fi
     INSTALLED_BY_US=yes
     # Advertised, because the second host of the stories comes over the network.
-    phase 'quickstart' deploy/quickstart --yes --save-images "$WORK/images" --advertise "$(hostname -I | cut -d' ' -f1)"
-    export SHOPFLEET_NODE_IMAGES=$WORK/images
+    phase 'quickstart' deploy/quickstart --yes --advertise "$(hostname -I | cut -d' ' -f1)"
 }
 
 browser_tools() { (cd tests/browser && npm install --no-package-lock --no-audit --no-fund --loglevel=error); }
@@ -93,7 +92,9 @@ nothing_left() {
 system_suite() {
     phase 'browser tools' browser_tools
     phase 'Python tools' python_tools
+    phase 'PostgreSQL for a story' postgres_up
     counted 'stories' stories
+    postgres_down
     if [[ $KEEP == yes ]]; then return; fi
     phase 'quickstart --down' quickstart_down
     INSTALLED_BY_US=no

@@ -1,6 +1,7 @@
 //! The installed system, asked through `shopctl`, and stores that stories make in it.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -16,10 +17,14 @@ const CONTEXT: &str = "quickstart";
 /// Longer than anything an operation may take; a story that needs it has failed anyway.
 pub const PATIENCE: Duration = Duration::from_secs(120);
 
-/// The system that `deploy/quickstart` installed on this machine.
+/// A running system: the one that `deploy/quickstart` installed on this machine, or one of a story's own.
 #[derive(Debug, Clone)]
 pub struct Fleet {
     settings: BTreeMap<String, String>,
+    /// `shopctl`, with what it needs to find this fleet.
+    cli: Vec<String>,
+    /// Where buyers come in, as `address:port`.
+    edge: String,
 }
 
 /// A store, as `shopctl store get -o json` shows it.
@@ -78,9 +83,29 @@ impl Fleet {
             format!("{STATE} cannot be read: run tests/run system, which installs first")
         })?;
         let pairs = text.lines().filter_map(|line| line.split_once('='));
+        let settings: BTreeMap<String, String> =
+            pairs.map(|(k, v)| (k.to_owned(), v.to_owned())).collect();
+        let port = settings.get("edge_http").context("no port of the edge")?;
         Ok(Self {
-            settings: pairs.map(|(k, v)| (k.to_owned(), v.to_owned())).collect(),
+            cli: ["shopctl", "--context", CONTEXT]
+                .map(str::to_owned)
+                .to_vec(),
+            edge: format!("127.0.0.1:{port}"),
+            settings,
         })
+    }
+
+    /// A control plane of a story's own, whose only context lies in `config`; buyers come in at `edge`.
+    pub fn of_story(shopctl: &Path, config: &Path, edge: String) -> Self {
+        Self {
+            settings: BTreeMap::new(),
+            cli: vec![
+                shopctl.display().to_string(),
+                "--config-dir".to_owned(),
+                config.display().to_string(),
+            ],
+            edge,
+        }
     }
 
     /// A value quickstart remembers.
@@ -93,9 +118,9 @@ impl Fleet {
 
     /// `shopctl` with these arguments.
     pub fn ctl(&self, args: &[&str]) -> anyhow::Result<Output> {
-        let mut all = vec!["--context", CONTEXT];
+        let mut all: Vec<&str> = self.cli.iter().map(String::as_str).collect();
         all.extend_from_slice(args);
-        process::run("shopctl", &all, PATIENCE * 6)
+        process::run(all[0], &all[1..], PATIENCE * 6)
     }
 
     /// `shopctl … -o json`, parsed.
@@ -150,7 +175,7 @@ impl Fleet {
 
     /// A request as a buyer's browser would make it, wherever the name resolves to.
     pub fn get(&self, url: &str, args: &[&str]) -> anyhow::Result<Answer> {
-        let to = format!("::127.0.0.1:{}", self.setting("edge_http")?);
+        let to = format!("::{}", self.edge);
         let mut all = vec!["--connect-to", &to];
         all.extend_from_slice(args);
         all.push(url);

@@ -9,9 +9,9 @@ use std::time::Duration;
 use anyhow::Context;
 use serde_json::Value;
 
-use crate::fleet::Fleet;
+use crate::fleet::{Fleet, NodeView, PATIENCE};
+use crate::plane::program;
 use crate::process;
-use crate::repository::root;
 use crate::wait::wait_for;
 
 const NAME: &str = "shopfleet-test2";
@@ -20,8 +20,13 @@ const INSIDE: Ipv4Addr = Ipv4Addr::new(10, 254, 77, 2);
 const POOL: &str = "10.196.0.0/14";
 const HTTP: u16 = 18080;
 const HTTPS: u16 = 18443;
+/// Where quickstart leaves what a further host needs.
+const IMAGES: &str = "/var/lib/shopfleet-quickstart/images";
 const SHORT: Duration = Duration::from_secs(30);
 const LONG: Duration = Duration::from_secs(300);
+
+/// Where this machine is reached from that host.
+pub const GATEWAY: &str = "10.254.77.1";
 
 /// Ended, with everything of it removed, when dropped.
 #[derive(Debug)]
@@ -38,7 +43,7 @@ fn ip(args: &[&str]) -> anyhow::Result<()> {
 }
 
 impl SecondHost {
-    /// Makes the namespace and starts Docker in it; loads the images that quickstart saved.
+    /// Makes the namespace and starts Docker in it. Images come when the node joins.
     pub fn start() -> anyhow::Result<Self> {
         let dir = PathBuf::from("/var/lib").join(NAME);
         fs::create_dir_all(dir.join("run"))?;
@@ -75,7 +80,6 @@ impl SecondHost {
             process::run("ip", &all, SHORT)?.ok()?;
         }
         host.start_docker()?;
-        host.load_images()?;
         Ok(host)
     }
 
@@ -84,12 +88,32 @@ impl SecondHost {
         format!("http://{INSIDE}:{HTTP}{path}")
     }
 
-    fn path(&self, name: &str) -> String {
+    /// Where buyers come in.
+    pub fn edge(&self) -> String {
+        format!("{INSIDE}:{HTTP}")
+    }
+
+    /// A place of this host.
+    pub fn path(&self, name: &str) -> String {
         self.dir.join(name).to_string_lossy().into_owned()
     }
 
-    fn socket(&self) -> String {
+    /// Docker's own socket.
+    pub fn socket(&self) -> String {
         self.path("docker.sock")
+    }
+
+    /// Puts the node's state, and with it the stores' data, on a file system of that size. Before it joins.
+    pub fn small_disk(&self, megabytes: u32) -> anyhow::Result<()> {
+        fs::create_dir_all(self.path("state"))?;
+        let size = format!("size={megabytes}m,mode=711");
+        process::run(
+            "mount",
+            &["-t", "tmpfs", "-o", &size, "tmpfs", &self.path("state")],
+            SHORT,
+        )?
+        .ok()
+        .map(drop)
     }
 
     /// A program inside the host's network, with its output in a log.
@@ -109,7 +133,8 @@ impl SecondHost {
             .with_context(|| format!("{program} did not start"))
     }
 
-    fn docker(&self, args: &[&str]) -> anyhow::Result<String> {
+    /// Asks this host's Docker.
+    pub fn docker(&self, args: &[&str]) -> anyhow::Result<String> {
         let socket = format!("unix://{}", self.socket());
         let mut all = vec!["--host", &socket];
         all.extend_from_slice(args);
@@ -135,26 +160,40 @@ impl SecondHost {
         .map(drop)
     }
 
-    fn log_tail(&self, log: &str) -> String {
+    /// The end of a log, such as `agent.log`.
+    pub fn log_tail(&self, log: &str) -> String {
         let text = fs::read_to_string(self.dir.join(log)).unwrap_or_default();
         let lines: Vec<&str> = text.lines().collect();
         lines[lines.len().saturating_sub(15)..].join("\n")
     }
 
-    fn load_images(&self) -> anyhow::Result<()> {
-        let dir = std::env::var("SHOPFLEET_NODE_IMAGES")
-            .context("SHOPFLEET_NODE_IMAGES: where quickstart saved the images")?;
-        for entry in fs::read_dir(&dir)? {
-            let file = entry?.path();
-            if file.extension().is_some_and(|e| e == "tar") {
-                self.docker(&["load", "--quiet", "--input", &file.to_string_lossy()])?;
-            }
-        }
-        Ok(())
+    /// Runs the command that `shopctl node join` prints, with this host's own pool, ports and paths added, and the images
+    /// that quickstart left behind. When this returns the agent runs; it may still be loading them.
+    pub fn join(&mut self, fleet: &Fleet) -> anyhow::Result<()> {
+        self.join_through(fleet, &self.socket())
     }
 
-    /// Runs the command that `shopctl node join` prints, with this host's own pool, ports and paths added.
-    pub fn join(&mut self, fleet: &Fleet) -> anyhow::Result<()> {
+    /// Waits until the control plane calls this host ready, and gives its id.
+    pub fn ready(&self, fleet: &Fleet) -> anyhow::Result<String> {
+        let ours = |nodes: &Vec<NodeView>| {
+            nodes
+                .iter()
+                .find(|n| n.status == "ready" && n.name == NAME)
+                .map(|n| n.id.clone())
+        };
+        let nodes = wait_for(
+            "the second host is ready",
+            PATIENCE * 2,
+            || fleet.nodes(),
+            |nodes| ours(nodes).is_some(),
+        )
+        .with_context(|| format!("the end of its log:\n{}", self.log_tail("agent.log")))?;
+        ours(&nodes).context("no such node")
+    }
+
+    /// As [`SecondHost::join`], with the agent reaching Docker through another socket.
+    pub fn join_through(&mut self, fleet: &Fleet, engine: &str) -> anyhow::Result<()> {
+        let images = std::env::var("SHOPFLEET_NODE_IMAGES").unwrap_or_else(|_| IMAGES.to_owned());
         let token = self.path("join-token");
         let join: Value = fleet.json(&["node", "join", "--token-file", &token])?;
         let command = join["command"]
@@ -174,7 +213,8 @@ impl SecondHost {
             ("--pool", POOL.to_owned()),
             ("--edge-http", HTTP.to_string()),
             ("--edge-https", HTTPS.to_string()),
-            ("--docker", self.socket()),
+            ("--docker", engine.to_owned()),
+            ("--images", images),
             ("--state-dir", self.path("state")),
             ("--run-dir", self.path("run")),
         ] {
@@ -185,7 +225,7 @@ impl SecondHost {
     }
 
     fn start_agent(&mut self) -> anyhow::Result<()> {
-        let program = root().join("target/x86_64-unknown-linux-gnu/quick/shop-agent");
+        let program = program("shop-agent");
         self.agent = Some(self.spawn("agent.log", &program.to_string_lossy(), &self.agent_args)?);
         Ok(())
     }
@@ -237,6 +277,82 @@ impl SecondHost {
         }
         self.start_docker()?;
         self.start_agent()
+    }
+
+    /// Fills the file system of a place until that much of it is in use, in percent; more than it was told before.
+    pub fn fill(&self, place: &str, percent: u64) -> anyhow::Result<()> {
+        let stat = process::run(
+            "df",
+            &["--output=size,used", "--block-size=1K", &self.path(place)],
+            SHORT,
+        )?
+        .ok()?;
+        let mut numbers = stat.lines().last().unwrap_or_default().split_whitespace();
+        let mut next = || -> anyhow::Result<u64> { Ok(numbers.next().context("df")?.parse()?) };
+        let (size, used) = (next()?, next()?);
+        let filler = self.dir.join(place).join("filler");
+        let already = fs::metadata(&filler).map_or(0, |m| m.len() / 1024);
+        let wanted = already + (size * percent / 100).saturating_sub(used);
+        let length = format!("{wanted}K");
+        process::run(
+            "fallocate",
+            &["--length", &length, &filler.to_string_lossy()],
+            SHORT,
+        )?
+        .ok()
+        .map(drop)
+    }
+
+    /// Takes away what [`SecondHost::fill`] put there.
+    pub fn unfill(&self, place: &str) -> anyhow::Result<()> {
+        Ok(fs::remove_file(self.dir.join(place).join("filler"))?)
+    }
+
+    /// kill -9 of Docker alone, as the kernel does when memory is short; containers run on, and it is started again.
+    pub fn kill_docker(&mut self) -> anyhow::Result<()> {
+        if let Some(mut dockerd) = self.dockerd.take() {
+            dockerd.kill()?;
+            dockerd.wait()?;
+        }
+        // What the service manager clears away before it starts it again.
+        for left in ["docker.pid", "docker.sock"] {
+            let path = self.dir.join(left);
+            if path.exists() {
+                fs::remove_file(path)?;
+            }
+        }
+        self.start_docker()
+    }
+
+    /// Names of all containers of a store, running or not.
+    pub fn of_store(&self, store: &str) -> anyhow::Result<Vec<String>> {
+        let filter = format!("label=shopfleet.store={store}");
+        let listed =
+            self.docker(&["ps", "--all", "--filter", &filter, "--format", "{{.Names}}"])?;
+        let mut names: Vec<String> = listed.lines().map(str::to_owned).collect();
+        names.sort();
+        Ok(names)
+    }
+
+    /// Everything that Docker and the file system still hold of a store.
+    pub fn left_of(&self, store: &str) -> anyhow::Result<Vec<String>> {
+        let mut left = self.of_store(store)?;
+        for kind in ["network", "volume"] {
+            let filter = format!("name={store}");
+            let listed = self.docker(&[kind, "ls", "--quiet", "--filter", &filter])?;
+            left.extend(listed.lines().map(|id| format!("{kind} {id}")));
+        }
+        for place in ["state", "run"] {
+            let found = process::run(
+                "find",
+                &[&self.path(place), "-path", &format!("*{store}*")],
+                SHORT,
+            )?;
+            left.extend(found.stdout.lines().map(str::to_owned));
+        }
+        // The tombstone stays until the control plane has acknowledged it.
+        left.retain(|line| !line.contains("/tombstones/"));
+        Ok(left)
     }
 
     /// The host is gone from the network's point of view.

@@ -75,6 +75,12 @@ impl Paths {
         self.state.join("quarantine.json")
     }
 
+    /// Which image archives were loaded.
+    #[must_use]
+    pub fn images_file(&self) -> PathBuf {
+        self.state.join("images.json")
+    }
+
     /// The newest roster seen, as signed.
     #[must_use]
     pub fn roster_file(&self) -> PathBuf {

@@ -35,6 +35,9 @@ pub struct NodeArgs {
     /// The container engine's socket.
     #[arg(long, default_value = "/var/run/docker.sock")]
     pub docker: PathBuf,
+    /// Directory with image archives to load: what `deploy/quickstart --save-images` wrote on the first host.
+    #[arg(long, value_name = "DIR")]
+    pub images: Option<PathBuf>,
     /// IPv4 network that the stores' addresses come from; fixed when the node joins.
     #[arg(long, default_value = "10.200.0.0/14")]
     pub pool: Cidr,

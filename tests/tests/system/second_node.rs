@@ -15,21 +15,9 @@ const CONTROL_PLANE: &str = "shopfleet-control-plane";
 fn joins_takes_stores_reboots_alone_and_is_lost_alone() -> anyhow::Result<()> {
     let fleet = Fleet::installed()?;
     let mut host = SecondHost::start()?;
-    let known: Vec<String> = fleet.nodes()?.into_iter().map(|n| n.id).collect();
     host.join(&fleet)?;
-    let new = |nodes: &Vec<NodeView>| {
-        nodes
-            .iter()
-            .find(|n| n.status == "ready" && !known.contains(&n.id))
-            .map(|n| n.id.clone())
-    };
-    let nodes = wait_for(
-        "node 2 is ready",
-        PATIENCE,
-        || fleet.nodes(),
-        |nodes| new(nodes).is_some(),
-    )?;
-    let second = new(&nodes).unwrap_or_default();
+    let second = host.ready(&fleet)?;
+    land_where_there_is_room(&fleet, &second)?;
 
     let runs =
         fleet.create_running("far-runs", &["--profile", "search=none", "--node", &second])?;
@@ -108,4 +96,29 @@ fn joins_takes_stores_reboots_alone_and_is_lost_alone() -> anyhow::Result<()> {
     stopped.delete()?;
     fleet.ctl(&["node", "remove", &second])?.ok()?;
     Ok(())
+}
+
+/// Stores that name no node: both hosts are the same machine, so reservations alone decide, and each new store goes where fewer are.
+fn land_where_there_is_room(fleet: &Fleet, second: &str) -> anyhow::Result<()> {
+    let count = |id: &str| -> anyhow::Result<u32> {
+        let nodes = fleet.nodes()?;
+        Ok(nodes.iter().find(|n| n.id == id).map_or(0, |n| n.stores))
+    };
+    let first = fleet.setting("node_id")?.to_owned();
+    let mut landed = Vec::new();
+    for index in 0..4 {
+        let (here, there) = (count(&first)?, count(second)?);
+        let store =
+            fleet.create_running(&format!("free-{index}"), &["--profile", "search=none"])?;
+        let node = store.get()?.node.unwrap_or_default();
+        println!("free-{index}: {here} stores on node 1, {there} on node 2, landed on {node}");
+        landed.push((store, node));
+    }
+    for node in [first.as_str(), second] {
+        assert!(
+            landed.iter().any(|(_, n)| n == node),
+            "no store landed on {node}"
+        );
+    }
+    landed.iter().try_for_each(|(store, _)| store.delete())
 }
