@@ -6,7 +6,7 @@ mod mutate;
 use std::path::Path;
 
 use proptest::{prelude::*, sample::Index};
-use shop_plan::Template;
+use shop_plan::{CronExpression, Template, When};
 
 use mutate::{changes, corpus, mutated};
 
@@ -14,6 +14,7 @@ fn kept() -> Vec<Vec<u8>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut inputs = corpus(&root.join("tests/corpus"));
     inputs.push(include_bytes!("../refshop/compose.yaml").to_vec());
+    inputs.push(include_bytes!("../refshop/2/compose.yaml").to_vec());
     inputs
 }
 
@@ -42,5 +43,16 @@ proptest! {
     #[test]
     fn damaged_templates_are_judged(which in any::<Index>(), changes in changes()) {
         judge(&mutated(&kept(), &which, &changes));
+    }
+
+    /// Fields of a schedule are made of these; most are nonsense. Whatever is accepted has a next run, and soon enough found.
+    #[test]
+    fn any_schedule_is_judged(text in "[0-9*/,a-z -]{0,24}", fields in "([0-9*]{1,2}[-,/]?[0-9]{0,2} ){4}[0-7*]") {
+        for text in [text, fields] {
+            if let Ok(expression) = text.parse::<CronExpression>() {
+                let when = When::Cron { expression, time_zone: "Europe/Berlin".parse().expect("a time zone") };
+                prop_assert!(when.next(jiff::Timestamp::UNIX_EPOCH) > jiff::Timestamp::UNIX_EPOCH);
+            }
+        }
     }
 }
