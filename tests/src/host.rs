@@ -314,8 +314,19 @@ impl SecondHost {
             dockerd.kill()?;
             dockerd.wait()?;
         }
-        // What the service manager clears away before it starts it again.
-        for left in ["docker.pid", "docker.sock"] {
+        // Its containerd is its child and dies with it; the containers do not.
+        let containerd = self.dir.join("exec/containerd/containerd.pid");
+        if let Ok(pid) = fs::read_to_string(&containerd) {
+            // Dead already is as good.
+            let _ = process::run("kill", &["-9", pid.trim()], SHORT);
+        }
+        // Stale, and misleading where nobody reaps orphans: the new Docker would wait for the dead one.
+        for left in [
+            "docker.pid",
+            "docker.sock",
+            "exec/containerd/containerd.pid",
+            "exec/containerd/containerd.sock",
+        ] {
             let path = self.dir.join(left);
             if path.exists() {
                 fs::remove_file(path)?;

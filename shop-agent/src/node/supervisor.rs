@@ -6,7 +6,7 @@ use futures::StreamExt as _;
 
 use super::context::Node;
 
-/// Between two pings while no event comes: an event stream can go silent without ending.
+/// Without an event for so long everything is looked at: an event stream can go silent without ending.
 const QUIET: Duration = Duration::from_secs(10);
 /// Before the events are asked for again.
 const AGAIN: Duration = Duration::from_millis(300);
@@ -22,7 +22,8 @@ pub async fn watch(node: Arc<Node>) {
                 Ok(Some(Some(store))) => node.ring(&store),
                 Ok(Some(None)) => node.routing.notify_one(),
                 Ok(None) => break,
-                Err(_) if node.engine.ping().await.is_ok() => {}
+                // Nothing happened, or nothing is told any more: only looking tells which.
+                Err(_) if node.engine.ping().await.is_ok() => ring_all(&node),
                 Err(_) => break,
             }
         }

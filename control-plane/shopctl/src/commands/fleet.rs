@@ -135,7 +135,9 @@ async fn join(session: &Session, ttl: u32, token_file: Option<PathBuf>) -> anyho
     };
     session.printer.result(&join, || {
         format!(
-            "Run this as root on the new host before {}; the token works once:\n\n{}\n",
+            "Run this as root on the new host before {}; the token works once:\n\n{}\n\
+             Where no registry has the images, copy them over first (quickstart left them in \
+             /var/lib/shopfleet-quickstart/images) and add --images DIR.\n",
             plain(&join.expires_at),
             join.command
         )
