@@ -338,7 +338,12 @@ impl<E: StoreEngine> Reconciler<E> {
             "the node has not rendered this plan yet",
         ));
         self.list_due = self.list_due.min(now + PLAN_POLL);
-        self.list_due
+        // The end of a list under way wakes us; to wake for what is due only after it would be to spin until then.
+        if self.listing {
+            now + RELIST
+        } else {
+            self.list_due
+        }
     }
 
     async fn accept(&mut self, accepted: Accepted) -> Result<(), Refusal> {
