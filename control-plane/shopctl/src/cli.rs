@@ -1,5 +1,6 @@
 //! The command line as clap reads it. No behaviour.
 
+mod amend;
 mod rollouts;
 mod tasks;
 
@@ -7,6 +8,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub(crate) use amend::{
+    Change, Limit, Limited, MaintenanceCommand, Plain, StoreHold, StoreLabel, StoreRollback,
+    StoreScale, StoreUpdate,
+};
 pub(crate) use rollouts::{RolloutCommand, RolloutStart};
 pub(crate) use tasks::{TaskCommand, TaskRun};
 
@@ -152,6 +157,32 @@ pub(crate) enum StoreCommand {
         /// Name or id.
         store: String,
     },
+    /// Bring another revision: template version, parameters, profiles, limits; nobody waits, and a bad minute takes it back.
+    Update(Box<StoreUpdate>),
+    /// Show what an update would do, service by service.
+    Diff(Box<StoreUpdate>),
+    /// List the revisions of a store that are kept.
+    Revisions {
+        /// Name or id.
+        store: String,
+    },
+    /// Go back to a revision that served.
+    Rollback(StoreRollback),
+    /// Change how many replicas of web and php-fpm serve.
+    Scale(StoreScale),
+    /// Show the maintenance page, or the shop again.
+    #[command(subcommand)]
+    Maintenance(MaintenanceCommand),
+    /// Stop a store's containers and free its room on the node; the edge says so to buyers.
+    Pause(Plain),
+    /// Start a paused store again.
+    Wake(Plain),
+    /// Show what somebody changes by hand without repairing it, for a while.
+    Hold(StoreHold),
+    /// End a hold.
+    Release(Plain),
+    /// Set or remove labels, and the name for people.
+    Label(StoreLabel),
     /// Say why a store is not running, or not what was asked, and what to type next.
     Explain {
         /// Name or id.
@@ -217,11 +248,17 @@ pub(crate) struct StoreCreate {
     #[arg(long)]
     pub template: String,
     /// Template parameter; repeat for more.
-    #[arg(long = "param", value_name = "KEY=VALUE", value_parser = key_value)]
+    #[arg(long = "param", visible_alias = "set", value_name = "KEY=VALUE", value_parser = key_value)]
     pub parameters: Vec<(String, String)>,
     /// Template profile, such as web=nginx; repeat for more.
     #[arg(long = "profile", value_name = "KEY=VALUE", value_parser = key_value)]
     pub profiles: Vec<(String, String)>,
+    /// Limits, such as php-fpm.memory=512M or db.cpu=1.5; repeat for more.
+    #[arg(long = "resources", value_name = "SERVICE.LIMIT=VALUE", value_parser = amend::limit)]
+    pub resources: Vec<Limit>,
+    /// How much of the outside it may reach: standard.
+    #[arg(long, default_value = "")]
+    pub isolation: String,
     /// A further host name; repeat for more.
     #[arg(long = "host", value_name = "NAME")]
     pub hosts: Vec<String>,

@@ -1,6 +1,7 @@
 //! The admin API as this tool uses it: one method per request, views out, failures typed. The only place that names generated messages,
 //! beside `view`.
 
+mod amend;
 mod rollouts;
 mod tasks;
 
@@ -30,8 +31,9 @@ use crate::{
     },
 };
 
-pub(crate) use tasks::NewRun;
+pub(crate) use amend::{Amend, Amended, Amendment, Update};
 pub(crate) use rollouts::{NewClone, NewRollout, RolloutAction};
+pub(crate) use tasks::NewRun;
 
 /// For requests that are answered from the database.
 const CALL_DEADLINE: Duration = Duration::from_secs(30);

@@ -1,5 +1,6 @@
 //! One module per noun; here only the way to them.
 
+mod amend;
 mod audit;
 mod deletion;
 mod explain;

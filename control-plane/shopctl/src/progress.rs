@@ -114,6 +114,9 @@ pub(crate) fn judge(operation: &Operation) -> Result<(), Failure> {
         (None, None) => String::new(),
     };
     match state {
+        OperationState::Failed if kind != "create" => Err(Failure::Failed(format!(
+            "{kind} of store `{store_name}` failed{why}\n  Look closer: shopctl store explain {store_name}"
+        ))),
         OperationState::Failed => Err(Failure::Failed(format!(
             "{kind} of store `{store_name}` failed{why}\n  Look closer: shopctl store events {store_name}; shopctl store logs {store_name}; \
              clean up: shopctl store delete {store_name}"

@@ -1,11 +1,13 @@
 //! What the control plane tells, as this tool prints and judges it; the field names are those of the REST API.
 
+mod amend;
 mod explain;
 mod fleet;
 mod rollout;
 mod store;
 mod tasks;
 
+pub(crate) use amend::{FieldPreview, Preview, Revision, ServicePreview, resources};
 pub(crate) use explain::Explanation;
 #[cfg(test)]
 pub(crate) use explain::{Cause, NextCommand};

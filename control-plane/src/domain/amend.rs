@@ -23,9 +23,9 @@ pub struct Target {
 pub enum AmendRefusal {
     #[error(transparent)]
     Illegal(#[from] IllegalTransition),
-    /// An update is under way, and this is no reason to end it.
-    #[error("an update is under way")]
-    UpdateInProgress,
+    /// An update or a start is under way, and this is no reason to end it.
+    #[error("another operation is under way")]
+    Busy,
 }
 
 impl Target {
@@ -44,7 +44,7 @@ impl Target {
 /// Decides. `latest` is the store's newest operation.
 ///
 /// # Errors
-/// When the store is to go, or an update would be interrupted for something that can wait.
+/// When the store is to go, or an update or a start would be interrupted for something that can wait.
 pub fn amend(
     store: &Store,
     latest: Option<&Operation>,
@@ -53,9 +53,10 @@ pub fn amend(
 ) -> Result<Decision, AmendRefusal> {
     store.lifecycle.live()?;
     let active = latest.filter(|operation| !operation.state.ended());
-    let updating = active.is_some_and(|operation| operation.kind.brings_revision());
-    if updating && can_wait(kind) {
-        return Err(AmendRefusal::UpdateInProgress);
+    let busy = active
+        .is_some_and(|operation| operation.kind.brings_revision() || operation.kind.ends_serving());
+    if busy && can_wait(kind) {
+        return Err(AmendRefusal::Busy);
     }
     // A revision that ended in a dead end may be tried again.
     let again = kind.brings_revision() && halted(store);
@@ -149,7 +150,7 @@ mod tests {
             OperationKind::Configure,
         ] {
             let decided = amend(&store(), Some(&busy), kind, next_revision());
-            assert_eq!(decided, Err(AmendRefusal::UpdateInProgress), "{kind}");
+            assert_eq!(decided, Err(AmendRefusal::Busy), "{kind}");
         }
         for kind in [
             OperationKind::Update,

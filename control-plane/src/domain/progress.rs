@@ -247,8 +247,9 @@ pub fn progress(store: &Store, operation: &Operation, facts: &Facts) -> Operatio
         return next;
     }
     let condition = condition(store, Some(operation), facts);
-    let waits_for_room =
-        store.waits_for_room() || (store.placement.is_none() && operation.kind.ends_serving());
+    let waits_for_room = store.waits_for_room()
+        || (store.placement.is_none()
+            && (operation.kind.ends_serving() || operation.kind.keeps_serving()));
     let setback = operation
         .kind
         .keeps_serving()

@@ -154,8 +154,8 @@ pub fn setback(store: &Store, asked: Generation) -> Option<Setback> {
 #[must_use]
 pub fn in_place(store: &Store, kind: OperationKind, status: StoreStatus) -> bool {
     let Some(report) = current_report(store) else {
-        // Nowhere yet: it will come up as it should be then.
-        return store.placement.is_none();
+        // Nowhere, and not to be anywhere: it will come up as it should be then.
+        return store.placement.is_none() && store.spec.run_state != RunState::Running;
     };
     match kind {
         OperationKind::Hold | OperationKind::Release | OperationKind::Configure => return true,

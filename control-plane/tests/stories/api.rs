@@ -8,7 +8,10 @@ use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use shop_proto::wire::{
     ErrorDetails,
-    admin::v1::{self as api, admin_client::AdminClient},
+    admin::v1::{
+        self as api, admin_client::AdminClient, amend_store_request::What,
+        amend_store_response::Answer as Answered,
+    },
 };
 use tokio::sync::watch;
 use tonic::{
@@ -189,6 +192,43 @@ impl Api {
         request.now = true;
         let answer = self.grpc().delete_store(request).await;
         answer.unwrap().into_inner()
+    }
+
+    /// A change of a live store; panics when it is refused.
+    pub async fn amend(&self, store: &str, what: What) -> api::Operation {
+        match self.try_amend(store, what, false).await.unwrap().answer {
+            Some(Answered::Operation(operation)) => operation,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub async fn try_amend(
+        &self,
+        store: &str,
+        what: What,
+        dry_run: bool,
+    ) -> Result<api::AmendStoreResponse, Status> {
+        let request = api::AmendStoreRequest {
+            store: store.to_owned(),
+            reason: "a story".to_owned(),
+            dry_run,
+            what: Some(what),
+            ..api::AmendStoreRequest::default()
+        };
+        Ok(self.grpc().amend_store(request).await?.into_inner())
+    }
+
+    /// Numbers and states of the kept revisions, newest first.
+    pub async fn revisions(&self, store: &str) -> Vec<(u64, String)> {
+        let request = api::ListRevisionsRequest {
+            store: store.to_owned(),
+        };
+        let answer = self.grpc().list_revisions(request).await.unwrap();
+        let revisions = answer.into_inner().revisions;
+        revisions
+            .into_iter()
+            .map(|revision| (revision.number, revision.state))
+            .collect()
     }
 
     pub async fn store(&self, store: &str) -> Result<api::Store, Status> {

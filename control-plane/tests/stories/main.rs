@@ -19,5 +19,7 @@ mod liars;
 mod life;
 mod requests;
 mod room;
+mod tasks;
 mod trouble;
+mod updates;
 mod wishes;

@@ -35,6 +35,12 @@ pub enum Behaviour {
         exit_code: i32,
     },
     AwaitSecrets,
+    /// Serves one revision, and is so far with any other: a phase of an update, with its reason where it has ended badly.
+    Updating {
+        serving: u64,
+        phase: &'static str,
+        reason: &'static str,
+    },
     /// Takes what it is told and says nothing.
     Silent,
     /// Does not take what it is told.
@@ -51,6 +57,7 @@ struct Ledger {
     /// Into the session it has now.
     voice: Option<mpsc::Sender<wire::AgentMessage>>,
     roster: Option<Vec<u8>>,
+    tasks: Vec<Down>,
 }
 
 pub struct Shop {
@@ -94,6 +101,11 @@ impl Shop {
 
     pub fn roster(&self) -> Option<Vec<u8>> {
         self.ledger.lock().unwrap().roster.clone()
+    }
+
+    /// What was said about tasks, in order.
+    pub fn tasks(&self) -> Vec<Down> {
+        self.ledger.lock().unwrap().tasks.clone()
     }
 
     /// Something that is not in the script.
@@ -194,6 +206,9 @@ impl Runner {
                         Some(Down::Roster(roster)) => {
                             self.ledger.lock().unwrap().roster = Some(roster.document);
                         }
+                        Some(
+                            order @ (Down::RunTask(_) | Down::CancelTask(_) | Down::TaskRecorded(_)),
+                        ) => self.ledger.lock().unwrap().tasks.push(order),
                         _ => {}
                     }
                 }
@@ -271,8 +286,8 @@ pub fn report(desired: &wire::Desired, behaviour: &Behaviour) -> common::StoreRe
     let spec = desired.spec.clone().unwrap_or_default();
     let running = spec.run_state == "running";
     let (state, reason) = match behaviour {
-        Behaviour::Serve if running => ("running", ""),
-        Behaviour::Serve => ("stopped", ""),
+        Behaviour::Serve | Behaviour::Updating { .. } if running => ("running", ""),
+        Behaviour::Serve | Behaviour::Updating { .. } => ("stopped", ""),
         Behaviour::AwaitSecrets => ("waiting", "awaiting_secrets"),
         _ if running => ("starting", ""),
         _ => ("stopping", ""),
@@ -296,6 +311,40 @@ pub fn report(desired: &wire::Desired, behaviour: &Behaviour) -> common::StoreRe
         }],
         ..common::StoreReport::default()
     };
+    let wanted = spec.revision.map_or(0, |revision| revision.number);
+    report.maintenance = spec.maintenance;
+    if state == "running" {
+        report.serving_revision = wanted;
+    }
+    if let Behaviour::Updating {
+        serving,
+        phase,
+        reason,
+    } = behaviour
+        && running
+        && wanted != *serving
+    {
+        report.serving_revision = *serving;
+        report.update = Some(common::UpdateStatus {
+            from_revision: *serving,
+            to_revision: wanted,
+            generation: desired.generation,
+            phase: (*phase).to_owned(),
+            slot: "b".to_owned(),
+            reason: (*reason).to_owned(),
+            message: reason.replace('_', " "),
+            ..common::UpdateStatus::default()
+        });
+        if *phase == "rolled_back" {
+            report.held_back = Some(common::HeldBack {
+                generation: desired.generation,
+                revision: wanted,
+                reason: (*reason).to_owned(),
+                message: "php-fpm exits with code 1".to_owned(),
+                at_unix_ms: 1,
+            });
+        }
+    }
     if let Behaviour::Crash { service, exit_code } = behaviour {
         report.replicas = vec![common::ReplicaStatus {
             key: Some(common::ReplicaKey {

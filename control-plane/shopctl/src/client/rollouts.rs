@@ -107,9 +107,7 @@ impl Client {
             rollback: action == RolloutAction::Abort { rollback: true },
         };
         let answer = match action {
-            RolloutAction::Pause => {
-                self.call(CALL_DEADLINE, admin.pause_rollout(request)).await
-            }
+            RolloutAction::Pause => self.call(CALL_DEADLINE, admin.pause_rollout(request)).await,
             RolloutAction::Resume => {
                 self.call(CALL_DEADLINE, admin.resume_rollout(request))
                     .await

@@ -199,9 +199,8 @@ pub(super) async fn template(session: &Session, command: TemplateCommand) -> any
                 &templates,
                 "This control plane has no templates.",
                 |templates| {
-                    let mut table = Table::new(&[
-                        "TEMPLATE", "CHANNEL", "TITLE", "MATURITY", "PROFILES",
-                    ]);
+                    let mut table =
+                        Table::new(&["TEMPLATE", "CHANNEL", "TITLE", "MATURITY", "PROFILES"]);
                     for template in templates {
                         let profiles: Vec<String> = template
                             .profiles

@@ -28,7 +28,8 @@ pub(super) async fn run(session: &Session, command: RolloutCommand) -> anyhow::R
             let now = Timestamp::now();
             let empty = "There were no rollouts yet: shopctl rollout start --template refshop@2 --selector env=prod";
             session.printer.list(&rollouts, empty, |rollouts| {
-                let mut table = Table::new(&["ID", "STATE", "WHAT", "SELECTOR", "STORES", "AGE", "BY"]);
+                let mut table =
+                    Table::new(&["ID", "STATE", "WHAT", "SELECTOR", "STORES", "AGE", "BY"]);
                 for rollout in rollouts {
                     table.row(vec![
                         rollout.id.clone(),
@@ -54,7 +55,14 @@ pub(super) async fn run(session: &Session, command: RolloutCommand) -> anyhow::R
             control(session, &client, &act.id, RolloutAction::Pause, &act.reason).await
         }
         RolloutCommand::Resume(act) => {
-            control(session, &client, &act.id, RolloutAction::Resume, &act.reason).await
+            control(
+                session,
+                &client,
+                &act.id,
+                RolloutAction::Resume,
+                &act.reason,
+            )
+            .await
         }
         RolloutCommand::Abort { act, rollback } => {
             let action = RolloutAction::Abort { rollback };

@@ -5,10 +5,10 @@ use std::{collections::BTreeMap, process::Stdio, time::Duration};
 use jiff::Timestamp;
 use tokio::time::sleep;
 
-use super::{Session, deletion, explain, sealed};
+use super::{Session, amend, deletion, explain, sealed};
 use crate::{
     cli::{StoreAction, StoreCommand, StoreCreate, StoreList, Wait},
-    client::{Action, Client},
+    client::{Action, Amendment, Client},
     failure::Failure,
     output::{Table, ago, bytes, note, or_dash, plain},
     progress,
@@ -33,6 +33,17 @@ pub(super) async fn run(session: &Session, command: StoreCommand) -> anyhow::Res
         StoreCommand::Undelete(action) => act(session, Action::Undelete, action).await,
         StoreCommand::Clone(clone) => deletion::clone(session, *clone).await,
         StoreCommand::Receipt { store } => deletion::receipt(session, &store).await,
+        StoreCommand::Update(update) => amend::update(session, *update, false).await,
+        StoreCommand::Diff(update) => amend::update(session, *update, true).await,
+        StoreCommand::Revisions { store } => amend::revisions(session, &store).await,
+        StoreCommand::Rollback(rollback) => amend::rollback(session, rollback).await,
+        StoreCommand::Scale(scale) => amend::scale(session, scale).await,
+        StoreCommand::Maintenance(command) => amend::maintenance(session, command).await,
+        StoreCommand::Pause(asked) => amend::plainly(session, asked, Amendment::Pause).await,
+        StoreCommand::Wake(asked) => amend::plainly(session, asked, Amendment::Wake).await,
+        StoreCommand::Hold(hold) => amend::hold(session, hold).await,
+        StoreCommand::Release(asked) => amend::plainly(session, asked, Amendment::Release).await,
+        StoreCommand::Label(label) => amend::label(session, label).await,
         StoreCommand::Explain { store } => explain::explain(session, &store).await,
         StoreCommand::Events { store, follow } => events(session, &store, follow).await,
         StoreCommand::Ps { store } => {
@@ -45,11 +56,16 @@ pub(super) async fn run(session: &Session, command: StoreCommand) -> anyhow::Res
         }
         StoreCommand::Open { store, browser } => open(session, &store, browser).await,
         // Dispatched before; they need the operator's key.
-        StoreCommand::Logs { .. } | StoreCommand::Credentials { .. } | StoreCommand::Task(_) => Ok(()),
+        StoreCommand::Logs { .. } | StoreCommand::Credentials { .. } | StoreCommand::Task(_) => {
+            Ok(())
+        }
     }
 }
 
-pub(super) fn pairs(pairs: Vec<(String, String)>, flag: &str) -> anyhow::Result<BTreeMap<String, String>> {
+pub(super) fn pairs(
+    pairs: Vec<(String, String)>,
+    flag: &str,
+) -> anyhow::Result<BTreeMap<String, String>> {
     let mut map = BTreeMap::new();
     for (key, value) in pairs {
         if map.insert(key.clone(), value).is_some() {
@@ -69,6 +85,8 @@ async fn create(session: &Session, create: StoreCreate) -> anyhow::Result<()> {
         labels: pairs(create.labels, "--label")?,
         environment: create.environment,
         hosts: create.hosts,
+        resources: amend::limits(create.resources)?,
+        isolation: create.isolation,
         project: create.project,
         reason: create.reason,
         idempotency_key: create.idempotency_key,

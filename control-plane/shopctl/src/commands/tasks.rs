@@ -35,9 +35,7 @@ pub(super) async fn run(session: &Session, command: TaskCommand) -> anyhow::Resu
         }
         TaskCommand::Cancel { run, reason } => {
             let operation = client.cancel_task(&run, &reason).await?;
-            session
-                .printer
-                .result(&operation, || sentence(&operation))
+            session.printer.result(&operation, || sentence(&operation))
         }
     }
 }
@@ -56,9 +54,7 @@ async fn begin(session: &Session, client: &Client, run: TaskRun) -> anyhow::Resu
     } else if run.wait.wait {
         progress::follow(client, &operation.id, patience(&run.wait)).await?
     } else {
-        return session
-            .printer
-            .result(&operation, || sentence(&operation));
+        return session.printer.result(&operation, || sentence(&operation));
     };
     judge(&ended)?;
     session.printer.result(&ended, || sentence(&ended))
@@ -198,9 +194,15 @@ fn render(tasks: &Tasks) -> String {
             run.task.clone(),
             run.state.clone(),
             or_dash(run.exit_code.map(|code| code.to_string()).as_deref()),
-            run.started_at.as_deref().map_or_else(|| "-".to_owned(), |at| ago(at, now)),
+            run.started_at
+                .as_deref()
+                .map_or_else(|| "-".to_owned(), |at| ago(at, now)),
             took(run),
-            if run.scheduled { "schedule".to_owned() } else { run.requested_by.clone() },
+            if run.scheduled {
+                "schedule".to_owned()
+            } else {
+                run.requested_by.clone()
+            },
         ]);
     }
     text.push('\n');
@@ -247,11 +249,16 @@ fn sentence(operation: &Operation) -> String {
         ..
     } = operation;
     if operation.state.is_final() {
-        return format!("{}\n", plain(&format!("task of `{store_name}` {state}: {message}")));
+        return format!(
+            "{}\n",
+            plain(&format!("task of `{store_name}` {state}: {message}"))
+        );
     }
     format!(
         "{}\nWatch it: shopctl operation watch {id}\nIts output: shopctl store task logs {} {id}\n",
-        plain(&format!("task of `{store_name}` accepted as run {id}: {message}")),
+        plain(&format!(
+            "task of `{store_name}` accepted as run {id}: {message}"
+        )),
         plain(store_name)
     )
 }

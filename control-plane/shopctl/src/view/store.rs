@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt};
 use serde::Serialize;
 use shop_proto::wire::{admin::v1 as api, common::v1 as common};
 
-use super::{some, time};
+use super::{resources, some, time};
 
 /// What to ask for when a store is made.
 #[derive(Debug, Clone, Default)]
@@ -18,6 +18,9 @@ pub(crate) struct NewStore {
     pub labels: BTreeMap<String, String>,
     pub environment: String,
     pub hosts: Vec<String>,
+    /// By service: memory in bytes, CPU in thousandths; 0 is not named.
+    pub resources: BTreeMap<String, (u64, u32)>,
+    pub isolation: String,
     pub project: String,
     pub reason: String,
     pub idempotency_key: String,
@@ -77,6 +80,11 @@ pub(crate) struct Store {
     pub isolation: String,
     pub reserved_memory_bytes: u64,
     pub reserved_cpu_millis: u32,
+    pub serving_revision: u64,
+    pub maintenance: bool,
+    pub hold_until: Option<String>,
+    pub scale: BTreeMap<String, u32>,
+    pub lost_volumes: Vec<String>,
     pub delete_at: Option<String>,
 }
 
@@ -187,8 +195,8 @@ impl From<NewStore> for api::CreateStoreRequest {
             labels: new.labels,
             environment: new.environment,
             hosts: new.hosts,
-            resources: BTreeMap::new(),
-            isolation: String::new(),
+            resources: resources(new.resources),
+            isolation: new.isolation,
             project: new.project,
             reason: new.reason,
             idempotency_key: new.idempotency_key,
@@ -266,6 +274,11 @@ impl From<api::Store> for Store {
             isolation: store.isolation,
             reserved_memory_bytes: store.reserved_memory_bytes,
             reserved_cpu_millis: store.reserved_cpu_millis,
+            serving_revision: store.serving_revision,
+            maintenance: store.maintenance,
+            hold_until: some(store.hold_until),
+            scale: store.scale,
+            lost_volumes: store.lost_volumes,
             delete_at: some(store.delete_at),
         }
     }

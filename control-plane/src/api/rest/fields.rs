@@ -255,6 +255,24 @@ impl Fields {
         texts
     }
 
+    /// An object of whole numbers.
+    pub(super) fn number_map(&mut self, name: &str) -> BTreeMap<String, u32> {
+        let mut numbers = BTreeMap::new();
+        for (key, value) in self.object(name, "an object of whole numbers") {
+            match value.as_u64().and_then(|number| u32::try_from(number).ok()) {
+                Some(number) => {
+                    numbers.insert(key, number);
+                }
+                None => {
+                    let pointer = format!("{}/{}", self.at(name), escape(&key));
+                    self.problems
+                        .push(wrong(&pointer, "a whole number", &value));
+                }
+            }
+        }
+        numbers
+    }
+
     /// An object of objects.
     pub(super) fn object_map<T: Readable>(&mut self, name: &str) -> BTreeMap<String, T> {
         let mut found = BTreeMap::new();

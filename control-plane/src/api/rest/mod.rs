@@ -1,5 +1,6 @@
 //! REST under `/api/v1`: routes, and the OpenAPI document that comes from the same annotations.
 
+mod amend;
 mod explain;
 mod extract;
 mod fields;
@@ -68,7 +69,20 @@ impl Modify for TokenScheme {
 pub(super) fn router() -> OpenApiRouter<App> {
     OpenApiRouter::with_openapi(Document::openapi())
         .routes(routes!(stores::list_stores, stores::create_store))
-        .routes(routes!(stores::get_store, stores::delete_store))
+        .routes(routes!(
+            stores::get_store,
+            stores::delete_store,
+            amend::patch_store
+        ))
+        .routes(routes!(amend::update_store))
+        .routes(routes!(amend::diff_store))
+        .routes(routes!(amend::rollback_store))
+        .routes(routes!(amend::list_revisions))
+        .routes(routes!(amend::scale_store))
+        .routes(routes!(amend::set_maintenance))
+        .routes(routes!(amend::pause_store))
+        .routes(routes!(amend::wake_store))
+        .routes(routes!(amend::hold_store, amend::release_store))
         .routes(routes!(stores::start_store))
         .routes(routes!(stores::stop_store))
         .routes(routes!(stores::restart_store))

@@ -40,6 +40,14 @@ async fn request_schemas_are_what_is_read() {
         ("ActionRequest", "/api/v1/stores/none/start"),
         ("ActionRequest", "/api/v1/stores/none/stop"),
         ("ActionRequest", "/api/v1/stores/none/restart"),
+        ("UpdateRequest", "/api/v1/stores/none/update"),
+        ("UpdateRequest", "/api/v1/stores/none/diff"),
+        ("RollbackRequest", "/api/v1/stores/none/rollback"),
+        ("ScaleRequest", "/api/v1/stores/none/scale"),
+        ("MaintenanceRequest", "/api/v1/stores/none/maintenance"),
+        ("PlainRequest", "/api/v1/stores/none/pause"),
+        ("PlainRequest", "/api/v1/stores/none/wake"),
+        ("HoldRequest", "/api/v1/stores/none/hold"),
         ("CreateJoinToken", "/api/v1/join-tokens"),
         ("CreateToken", "/api/v1/tokens"),
     ];
@@ -48,8 +56,12 @@ async fn request_schemas_are_what_is_read() {
         let fields = schema["properties"].as_object().unwrap();
         // Every field with a type that no field has: each must be met, none be unknown.
         let body: Map<String, Value> = fields
-            .keys()
-            .map(|name| (name.clone(), Value::Bool(true)))
+            .iter()
+            .map(|(name, schema)| {
+                let flag = schema["type"].to_string().contains("boolean");
+                let wrong = if flag { json!("yes") } else { json!(true) };
+                (name.clone(), wrong)
+            })
             .collect();
         let answer = rig.call(Method::POST, path, Some(body.into())).await;
         assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{path}");
@@ -188,6 +200,75 @@ async fn every_answer_fits_its_schema() {
         let answer = ask(Method::POST, template, path, None).await;
         assert_eq!(answer.status, status, "{path} {}", answer.body);
     }
+    for (path, body, status) in [
+        (
+            "update",
+            json!({"parameters": {"shop_name": "Other"}, "dry_run": true}),
+            StatusCode::OK,
+        ),
+        (
+            "diff",
+            json!({"resources": {"db": {"memory_bytes": 805_306_368}}}),
+            StatusCode::OK,
+        ),
+        (
+            "update",
+            json!({"parameters": {"colour": "red"}}),
+            StatusCode::BAD_REQUEST,
+        ),
+        ("rollback", json!({}), StatusCode::CONFLICT),
+        (
+            "scale",
+            json!({"replicas": {"web": 2}, "dry_run": true}),
+            StatusCode::OK,
+        ),
+        (
+            "scale",
+            json!({"replicas": {"db": 2}}),
+            StatusCode::BAD_REQUEST,
+        ),
+        (
+            "maintenance",
+            json!({"on": true, "dry_run": true}),
+            StatusCode::OK,
+        ),
+        ("pause", json!({"dry_run": true}), StatusCode::OK),
+        ("wake", json!({"dry_run": true}), StatusCode::OK),
+        (
+            "hold",
+            json!({"for_seconds": 60, "dry_run": true}),
+            StatusCode::OK,
+        ),
+        ("hold", json!({"for_seconds": 0}), StatusCode::BAD_REQUEST),
+    ] {
+        let template = format!("/api/v1/stores/{{store}}/{path}");
+        let path = format!("/api/v1/stores/demo/{path}");
+        let answer = checked(
+            &rig,
+            &document,
+            Method::POST,
+            (&template, &path),
+            Some(body),
+        )
+        .await;
+        assert_eq!(answer.status, status, "{path} {}", answer.body);
+    }
+    let patch = json!({"labels": {"team": null, "tier": "gold"}, "display_name": "Demo"});
+    let patched = ask(
+        Method::PATCH,
+        store_path,
+        "/api/v1/stores/demo",
+        Some(patch),
+    )
+    .await;
+    assert_eq!(patched.body["labels"], json!({"tier": "gold"}));
+    ask(
+        Method::GET,
+        "/api/v1/stores/{store}/revisions",
+        "/api/v1/stores/demo/revisions",
+        None,
+    )
+    .await;
     let operations = ask(
         Method::GET,
         "/api/v1/operations",

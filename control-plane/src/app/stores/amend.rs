@@ -128,10 +128,10 @@ impl App {
         }
         amend(store, latest, kind, worked.target.clone()).map_err(|refusal| match refusal {
             AmendRefusal::Illegal(illegal) => refused(store, Refusal::Illegal(illegal)),
-            AmendRefusal::UpdateInProgress => AppError::conflict(
-                "update_in_progress",
+            AmendRefusal::Busy => AppError::conflict(
+                "operation_in_progress",
                 format!(
-                    "store {name} is being updated; wait for it: `shopctl operation list --store {name}`",
+                    "store {name} has an operation under way, and this would end it; wait for it: `shopctl operation list --store {name}`",
                     name = store.name
                 ),
             ),

@@ -1,10 +1,12 @@
 //! What the REST API shows: plain data with a schema each. Made from the use-cases' answers, never read back.
 
 mod access;
+mod amend;
 mod fleet;
 mod store;
 
 pub(super) use access::{AuditLog, NewToken, Token, TokenList};
+pub(super) use amend::{Preview, RevisionList};
 pub(super) use fleet::{JoinToken, Node, NodeList, Status, Template, TemplateList};
 pub(super) use store::{EventList, Operation, OperationList, Store, StoreChange, StoreList};
 

@@ -7,8 +7,14 @@ use utoipa::ToSchema;
 
 use super::{some, time};
 use crate::{
+    api::words,
     app::{OperationView, Page, StoreChange as Change, StoreChanged, StoreView},
-    domain::{event::StoreEvent, operation, session::ReplicaReport, store::Lifecycle},
+    domain::{
+        event::StoreEvent,
+        operation,
+        session::{DriftReport, ReplicaReport},
+        store::Lifecycle,
+    },
 };
 
 /// A store.
@@ -39,7 +45,7 @@ pub(in crate::api::rest) struct Store {
     pub generation: u64,
     /// Generation its agent reported on last; 0 for none.
     pub observed_generation: u64,
-    /// `pending`, `provisioning`, `running`, `degraded`, `stopping`, `stopped`, `failed`, `deleting`, `awaiting_secrets` or `unreachable`.
+    /// `pending`, `provisioning`, `running`, `degraded`, `stopping`, `stopped`, `failed`, `deleting`, `awaiting_secrets`, `unreachable` or `paused`.
     pub status: String,
     /// Stable code of why it is not as it should be.
     pub reason: Option<String>,
@@ -59,9 +65,49 @@ pub(in crate::api::rest) struct Store {
     pub sealing_public_key: Option<String>,
     pub reserved_memory_bytes: u64,
     pub reserved_cpu_millis: u32,
+    /// Number of the revision that serves; 0 when none does.
+    pub serving_revision: u64,
+    /// The maintenance page is asked for.
+    pub maintenance: bool,
+    /// Until then what somebody changes by hand is shown and left alone.
+    #[schema(format = DateTime)]
+    pub hold_until: Option<String>,
+    /// Replicas asked for by service; absent means 1.
+    pub scale: BTreeMap<String, u8>,
+    /// What somebody changed by hand.
+    pub drift: Vec<Drift>,
+    /// Volumes that were there and are gone.
+    pub lost_volumes: Vec<String>,
     /// When its data goes, while a deletion can be taken back.
     #[schema(format = DateTime)]
     pub delete_at: Option<String>,
+}
+
+/// Something that somebody changed by hand.
+#[derive(Debug, Serialize, ToSchema)]
+pub(in crate::api::rest) struct Drift {
+    /// `container`, `network`, `volume` or `limits`.
+    pub kind: String,
+    pub name: String,
+    /// `stopped`, `removed`, `changed` or `killed`.
+    pub what: String,
+    #[schema(format = DateTime)]
+    pub seen_at: Option<String>,
+    /// `null` while it is not repaired.
+    #[schema(format = DateTime)]
+    pub repaired_at: Option<String>,
+}
+
+impl From<&DriftReport> for Drift {
+    fn from(drift: &DriftReport) -> Self {
+        Self {
+            kind: drift.kind.clone(),
+            name: drift.name.clone(),
+            what: drift.what.clone(),
+            seen_at: time(drift.seen_unix_ms),
+            repaired_at: time(drift.repaired_unix_ms),
+        }
+    }
 }
 
 /// A page of stores.
@@ -117,7 +163,8 @@ pub(in crate::api::rest) struct EventList {
 #[derive(Debug, Serialize, ToSchema)]
 pub(in crate::api::rest) struct Operation {
     pub id: String,
-    /// `create`, `start`, `stop`, `restart`, `delete` or `undelete`.
+    /// `create`, `start`, `stop`, `restart`, `delete`, `undelete`, `update`, `rollback`, `scale`, `maintenance`, `pause`, `wake`, `hold`, `release`,
+    /// `configure` or `task`.
     pub kind: String,
     pub store_id: String,
     pub store_name: String,
@@ -182,7 +229,9 @@ impl From<StoreView> for Store {
             admin_url,
             observed_generation,
         } = view;
+        let hold_until = words::hold_until(&store);
         let revision = store.spec.revision;
+        let report = store.report;
         let key = &store.on_agent.sealing_public_key;
         Self {
             id: store.id.to_string(),
@@ -212,10 +261,24 @@ impl From<StoreView> for Store {
             message: some(&store.message),
             delete_at: delete_at(store.lifecycle),
             desired_state: store.lifecycle.as_str().to_owned(),
-            replicas: store
-                .report
+            replicas: report
+                .as_ref()
                 .map(|report| report.replicas.iter().map(Replica::from).collect())
                 .unwrap_or_default(),
+            serving_revision: report.as_ref().map_or(0, |report| report.serving_revision),
+            maintenance: store.spec.maintenance,
+            hold_until,
+            scale: store
+                .spec
+                .scale
+                .iter()
+                .map(|(service, replicas)| (service.to_string(), *replicas))
+                .collect(),
+            drift: report
+                .as_ref()
+                .map(|report| report.drift.iter().map(Drift::from).collect())
+                .unwrap_or_default(),
+            lost_volumes: report.map(|report| report.lost_volumes).unwrap_or_default(),
             created_at: store.created_at.to_string(),
             updated_at: store.updated_at.to_string(),
             change_seq: store.change_seq,
