@@ -30,6 +30,7 @@ pub enum Fault {
 pub struct FakeEngine {
     state: Mutex<State>,
     changed: Notify,
+    stopped: Notify,
 }
 
 #[derive(Default)]
@@ -41,17 +42,42 @@ struct State {
     traffic: Traffic,
     lost_volumes: BTreeSet<ServiceName>,
     served: Vec<(Digest, Serve)>,
+    broken: Vec<String>,
     networks: Vec<Network>,
     serving: Serve,
     faults: BTreeMap<String, Fault>,
     exits: BTreeMap<String, i32>,
     ended_runs: BTreeMap<(String, String), i32>,
+    lasting: BTreeSet<String>,
     calls: Vec<String>,
     clock: i64,
     silent: bool,
 }
 
 impl State {
+    /// Whoever serves is not to be stopped, nor the PHP behind it.
+    fn check_stop(&mut self, key: &ReplicaKey) {
+        let serves = match &self.serving {
+            Serve::Slot { slot, replicas } if key.service.as_str() == "web" => {
+                *slot == key.slot && replicas.contains(&key.replica)
+            }
+            Serve::Slot { slot, .. } => {
+                let others = self.containers.values().filter(|it| {
+                    it.key.service == key.service
+                        && it.key.slot == key.slot
+                        && it.key != *key
+                        && matches!(it.state, ContainerState::Running { .. })
+                });
+                *slot == key.slot && others.count() == 0
+            }
+            _ => false,
+        };
+        if serves {
+            self.broken
+                .push(format!("{key} was stopped while it served"));
+        }
+    }
+
     fn end(&mut self, key: &ReplicaKey, code: i32, oom_killed: bool) {
         self.clock += 1;
         let at_unix_ms = self.clock;
@@ -101,6 +127,25 @@ impl FakeEngine {
             .insert(task.to_owned(), code);
     }
 
+    /// Runs of this task do not end by themselves.
+    pub fn task_lasts(&self, task: &str) {
+        self.state.lock().unwrap().lasting.insert(task.to_owned());
+    }
+
+    /// Somebody removes a container.
+    pub fn vanish(&self, key: &ReplicaKey) {
+        self.state.lock().unwrap().containers.remove(key);
+        self.changed.notify_one();
+    }
+
+    /// Somebody gives a container other limits.
+    pub fn tamper(&self, key: &ReplicaKey, limits: Limits) {
+        let mut state = self.state.lock().unwrap();
+        state.containers.get_mut(key).unwrap().limits = Some(limits);
+        drop(state);
+        self.changed.notify_one();
+    }
+
     /// What the plan's containers are limited to.
     pub fn limit(&self, plan: Digest, limits: impl IntoIterator<Item = (ReplicaKey, Limits)>) {
         let limits = limits.into_iter().map(|(key, it)| ((plan, key), it));
@@ -115,6 +160,11 @@ impl FakeEngine {
     /// Every answer to who serves, in order, and the plan it was given under.
     pub fn served(&self) -> Vec<(Digest, Serve)> {
         self.state.lock().unwrap().served.clone()
+    }
+
+    /// Rules that were broken.
+    pub fn broken(&self) -> Vec<String> {
+        self.state.lock().unwrap().broken.clone()
     }
 
     /// A volume disappears.
@@ -251,6 +301,7 @@ impl StoreEngine for FakeEngine {
 
     async fn stop(&self, plan: Digest, key: &ReplicaKey) -> Result<(), EngineError> {
         self.call(format!("stop {key}"), Some(plan), |state| {
+            state.check_stop(key);
             state.clock += 1;
             let at_unix_ms = state.clock;
             if let Some(container) = state.containers.get_mut(key)
@@ -315,28 +366,35 @@ impl StoreEngine for FakeEngine {
     }
 
     async fn run_task(&self, plan: Digest, run: &TaskRun) -> Result<TaskExit, EngineError> {
-        self.call(
-            format!("task {} {}", run.task, run.run),
-            Some(plan),
-            |state| {
-                let id = (run.task.to_string(), run.run.clone());
+        let call = format!("task {} {}", run.task, run.run);
+        let id = (run.task.to_string(), run.run.clone());
+        self.call(call, Some(plan), |state| {
+            if !state.lasting.contains(run.task.as_str()) {
                 let next = state.exits.get(run.task.as_str()).copied().unwrap_or(0);
                 // The same id is the same run: its end does not change.
-                let code = *state.ended_runs.entry(id).or_insert(next);
-                Ok(TaskExit {
-                    code,
+                state.ended_runs.entry(id.clone()).or_insert(next);
+            }
+            Ok(())
+        })
+        .await?;
+        loop {
+            let stopped = self.stopped.notified();
+            if let Some(code) = self.state.lock().unwrap().ended_runs.get(&id) {
+                return Ok(TaskExit {
+                    code: *code,
                     oom_killed: false,
                     timed_out: false,
-                })
-            },
-        )
-        .await
+                });
+            }
+            stopped.await;
+        }
     }
 
     async fn stop_task(&self, task: &ServiceName, run: &str) -> Result<(), EngineError> {
         self.call(format!("stop task {task} {run}"), None, |state| {
             let id = (task.to_string(), run.to_owned());
             state.ended_runs.entry(id).or_insert(143);
+            self.stopped.notify_waiters();
             Ok(())
         })
         .await

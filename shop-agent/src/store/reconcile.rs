@@ -232,6 +232,7 @@ impl<E: StoreEngine> Reconciler<E> {
         }
         if goal != Goal::Run {
             self.world.deep = false;
+            (self.watch.seen.passed, self.watch.seen.failed) = (0, 0);
             self.complaints = Complaints::default();
         }
         steps(&self.input(orders), now)

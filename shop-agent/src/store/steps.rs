@@ -28,12 +28,15 @@ use crate::{
 
 pub mod serve;
 mod starts;
+mod stops;
 mod tasks;
 #[cfg(test)]
 mod tests;
 pub mod update;
+mod wanted;
 
 pub use update::Watching;
+pub use wanted::Wanted;
 
 /// Everything a decision depends on.
 #[derive(Debug, Clone, Copy)]
@@ -85,19 +88,6 @@ pub struct Asked<'a> {
     pub digest: Digest,
     /// Whether the node has rendered the same.
     pub known: bool,
-}
-
-/// A container that should exist.
-#[derive(Debug, Clone)]
-pub struct Wanted<'a> {
-    /// Of this plan.
-    pub plan: &'a StorePlan,
-    /// Of this service.
-    pub service: &'a ServicePlan,
-    /// Which one.
-    pub key: ReplicaKey,
-    /// Of the plan on its way in.
-    pub next: bool,
 }
 
 /// A container and what we know of it.
@@ -267,85 +257,6 @@ impl<'a> Input<'a> {
         self.entries.slot.unwrap_or(Slot::A)
     }
 
-    /// Containers of a service in a slot; a fixed one has its own.
-    pub fn keys<'p>(
-        &self,
-        service: &'p ServicePlan,
-        slot: Slot,
-    ) -> impl Iterator<Item = ReplicaKey> + use<'p> {
-        let (slot, replicas) = if service.kind.slotted() {
-            (slot, self.spec.replicas(&service.name))
-        } else {
-            (Slot::Fixed, 1)
-        };
-        (0..replicas).map(move |replica| ReplicaKey {
-            service: service.name.clone(),
-            slot,
-            replica,
-        })
-    }
-
-    /// Containers that should exist of a service of the plan in force.
-    pub fn wanted_of<'p>(
-        &self,
-        service: &'p ServicePlan,
-    ) -> impl Iterator<Item = ReplicaKey> + use<'p> {
-        self.keys(service, self.slot())
-    }
-
-    /// All containers that should exist, in start order: those of the plan in force, then those on their way in.
-    pub fn wanted(&self) -> impl Iterator<Item = Wanted<'a>> + '_ {
-        let next = self.next.map(|(plan, _)| plan);
-        let parks = update::parks(self);
-        let held = self
-            .plan
-            .services
-            .iter()
-            .filter(move |service| !(parks && service.kind.slotted()))
-            .flat_map(move |service| {
-                let moved = next
-                    .filter(|_| !service.kind.slotted() && self.fixed_moved(service.kind))
-                    .and_then(|next| Some((next, next.service(&service.name)?)));
-                let (plan, service, is_next) = match moved {
-                    Some((next, new)) if new.spec_hash != service.spec_hash => (next, new, true),
-                    _ => (self.plan, service, false),
-                };
-                let keys = self.keys(service, self.slot());
-                keys.map(move |key| Wanted {
-                    plan,
-                    service,
-                    key,
-                    next: is_next,
-                })
-            });
-        held.chain(self.coming())
-    }
-
-    /// Containers that only the plan on its way in has.
-    fn coming(&self) -> impl Iterator<Item = Wanted<'a>> + '_ {
-        let slot = self.entries.open_update().map(|update| update.slot);
-        self.next
-            .zip(slot)
-            .into_iter()
-            .flat_map(move |((plan, _), slot)| {
-                let comes = move |service: &&ServicePlan| {
-                    if service.kind.slotted() {
-                        slot != self.slot()
-                    } else {
-                        self.plan.service(&service.name).is_none()
-                    }
-                };
-                plan.services.iter().filter(comes).flat_map(move |service| {
-                    self.keys(service, slot).map(move |key| Wanted {
-                        plan,
-                        service,
-                        key,
-                        next: true,
-                    })
-                })
-            })
-    }
-
     /// Whether a service can be used: at least one container of it is ready, for a slotted one in the slot in force.
     #[must_use]
     pub fn service_ready(&self, name: &ServiceName) -> bool {
@@ -428,7 +339,7 @@ pub fn steps(input: &Input<'_>, now: Instant) -> Steps {
     let goal = input.goal();
     let mut candidates = match goal {
         Goal::Run => running(input, now),
-        Goal::Restart | Goal::Stop => stopping(input, goal, now),
+        Goal::Restart | Goal::Stop => stops::due(input, goal, now),
     };
     candidates.extend(tasks::cancelled(input));
     let drift = input.drift.unrepaired();
@@ -546,54 +457,6 @@ fn unwanted(input: &Input<'_>, now: Instant) -> Vec<Step> {
             }
         })
         .collect()
-}
-
-fn stopping(input: &Input<'_>, goal: Goal, now: Instant) -> Vec<Step> {
-    let rest = serve::at_rest(input.spec.run_state);
-    let quiet = *input.serving == rest;
-    let silence = Step::Serve(rest);
-    if !quiet && (input.free(&Target::Serve, now) || input.busy.contains(&Target::Serve)) {
-        // Buyers first. When it fails the stop goes on.
-        return vec![silence];
-    }
-    // What a migration has begun it ends: nobody knows what half of one is.
-    let migrates = update::migrates(input);
-    if (now < input.tasks_until || migrates) && tasks::any_busy(input) {
-        return Vec::new();
-    }
-    let mut steps: Vec<Step> = input
-        .replicas
-        .iter()
-        .filter(|(key, replica)| replica.running() && !needed(input, key))
-        .map(|(key, _)| Step::Stop(key.clone()))
-        .collect();
-    if !quiet {
-        steps.push(silence);
-    }
-    let at_rest = steps.is_empty() && input.busy.is_empty();
-    if goal == Goal::Restart && at_rest {
-        steps.push(Step::Restarted(input.spec.restart_seq));
-    }
-    steps
-}
-
-/// Whether something that runs, or is just being started or stopped, still depends on it.
-fn needed(input: &Input<'_>, key: &ReplicaKey) -> bool {
-    let Some(service) = input.plan.service(&key.service) else {
-        return false;
-    };
-    input
-        .replicas
-        .iter()
-        .filter(|(other, replica)| {
-            other.service != key.service
-                && (replica.running() || input.busy.contains(&Target::Replica((*other).clone())))
-        })
-        .filter_map(|(other, _)| input.plan.service(&other.service))
-        .any(|other| {
-            other.depends_on.contains(&service.name)
-                || (other.kind.slotted() && !service.kind.slotted())
-        })
 }
 
 fn wake(input: &Input<'_>, goal: Goal, now: Instant) -> Option<Instant> {

@@ -358,7 +358,12 @@ impl World {
         else {
             return;
         };
-        replica.health = health;
+        // Slow to come up is not frozen.
+        let was_ready = matches!(replica.health, Health::Ready | Health::Frozen);
+        replica.health = match health {
+            Health::Frozen if !was_ready => Health::Unready,
+            health => health,
+        };
         if health == Health::Ready {
             self.ready_since.entry(key.clone()).or_insert(now);
             self.well(&Target::Replica(key.clone()));

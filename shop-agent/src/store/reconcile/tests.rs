@@ -29,14 +29,22 @@ use crate::{
     },
 };
 
-/// Everything that runs is ready, but for these ports.
+mod updates;
+
+/// Everything that runs is ready, but for these ports, and these addresses, or their deep checks.
 #[derive(Default)]
-struct FakeProbes(std::sync::Mutex<BTreeSet<u16>>);
+struct FakeProbes(
+    std::sync::Mutex<BTreeSet<u16>>,
+    std::sync::Mutex<BTreeSet<(std::net::Ipv4Addr, bool)>>,
+);
 
 #[async_trait]
 impl Probes for FakeProbes {
     async fn ask(&self, question: &Question) -> Result<(), NotReady> {
-        match self.0.lock().unwrap().contains(&question.probe.port()) {
+        let deep =
+            matches!(&question.probe, shop_plan::Probe::Http { path, .. } if path == "/health");
+        let bad = self.1.lock().unwrap().contains(&(question.address, deep));
+        match bad || self.0.lock().unwrap().contains(&question.probe.port()) {
             true => Err(NotReady::Starting),
             false => Ok(()),
         }
@@ -210,18 +218,20 @@ fn hashes(plan: &StorePlan) -> Vec<(ReplicaKey, Digest)> {
     plan.services
         .iter()
         .flat_map(|service| {
-            let slot = if service.kind.slotted() {
-                Slot::A
+            let slots: &[Slot] = if service.kind.slotted() {
+                &[Slot::A, Slot::B]
             } else {
-                Slot::Fixed
+                &[Slot::Fixed]
             };
-            (0..2).map(move |replica| {
-                let key = ReplicaKey {
-                    service: service.name.clone(),
-                    slot,
-                    replica,
-                };
-                (key, service.spec_hash)
+            slots.iter().flat_map(move |slot| {
+                (0..3).map(move |replica| {
+                    let key = ReplicaKey {
+                        service: service.name.clone(),
+                        slot: *slot,
+                        replica,
+                    };
+                    (key, service.spec_hash)
+                })
             })
         })
         .collect()

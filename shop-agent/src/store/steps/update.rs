@@ -233,7 +233,9 @@ fn unneeded(input: &Input<'_>, update: &Update) -> Option<Move> {
 
 fn checked(input: &Input<'_>, update: &Update) -> Option<Move> {
     let watching = input.watching;
-    let ready = input.wanted().all(|it| it.ready(input));
+    // What serves now may be broken: this may be its cure.
+    let matters = |it: &Wanted<'_>| [update.slot, Slot::Fixed].contains(&it.key.slot);
+    let ready = input.wanted().filter(matters).all(|it| it.ready(input));
     let counted = update.closed || watching.traffic.is_some();
     (ready && counted && watching.passed >= CHECKS).then(|| {
         let at_unix_ms = input.wall.as_millisecond();
@@ -275,14 +277,15 @@ fn judge(input: &Input<'_>, update: &Update) -> Option<Move> {
 fn errors(input: &Input<'_>, update: &Update) -> Option<String> {
     let watch = input.spec.watch.unwrap_or_default();
     let switched = update.switched_unix_ms? / 1000;
-    let now = counts(input.watching.traffic.as_ref()?, switched + 1, i64::MAX);
+    let traffic = input.watching.traffic.as_ref()?;
+    let now = counts(traffic, switched + 1, i64::MAX);
     let before = update.before.unwrap_or_default();
     let enough = now.requests >= u64::from(watch.min_requests);
     let many = now.errors * 1000 >= u64::from(watch.error_permille) * now.requests;
     // Compared as products: nobody was there before, or no error, is no division by zero.
     let more = now.errors * before.requests
         >= u64::from(watch.error_factor) * before.errors * now.requests;
-    (enough && many && more).then(|| {
+    (traffic.complete && enough && many && more).then(|| {
         format!(
             "{} of {} answers since the switch were errors, {} of {} before",
             now.errors, now.requests, before.errors, before.requests
@@ -456,12 +459,16 @@ impl<'a> Input<'a> {
     /// Whether a container was made from what it should be made from. Limits are changed without a new one.
     #[must_use]
     pub fn fits(&self, replica: &Replica, wanted: &Wanted<'_>) -> bool {
-        replica.spec_hash == wanted.service.spec_hash
-            || self
-                .entries
-                .shapes
-                .get(&replica.spec_hash)
-                .is_some_and(|shape| *shape == wanted.plan.shape_hash(wanted.service))
+        let made_from = replica.spec_hash;
+        if made_from == wanted.service.spec_hash {
+            return true;
+        }
+        let in_force = self.plan.service(&wanted.service.name);
+        let shape = match in_force.filter(|service| service.spec_hash == made_from) {
+            Some(service) => Some(self.plan.shape_hash(service)),
+            None => self.entries.shapes.get(&made_from).copied(),
+        };
+        shape.is_some_and(|shape| shape == wanted.plan.shape_hash(wanted.service))
     }
 
     /// The plan that a container belongs to, now or until just now.

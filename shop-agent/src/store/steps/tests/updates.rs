@@ -145,6 +145,22 @@ impl Shop {
         );
     }
 
+    /// Until the update task runs.
+    fn until_migration(&mut self) -> TaskRun {
+        let migrates = |step: &Step| match step {
+            Step::RunTask(run) if update::is_migration(&run.run) => Some(run.clone()),
+            _ => None,
+        };
+        for _ in 0..2000 {
+            self.begin();
+            if let Some(run) = self.busy.values().find_map(migrates) {
+                return run;
+            }
+            self.live(0, false);
+        }
+        panic!("it never migrates: {:?}", self.entries.update);
+    }
+
     fn arrives(&mut self, revision: u64, chances: &[(usize, bool)]) {
         let mut chances = chances.iter();
         for _ in 0..4000 {
@@ -157,6 +173,7 @@ impl Shop {
                 && self.busy.is_empty()
                 && self.decide().now.is_empty()
                 && self.lingering.is_empty()
+                && matches!(self.serving, Serve::Slot { .. })
             {
                 return;
             }
@@ -330,9 +347,7 @@ fn a_way_without_return_is_gone_under_the_page_and_halts_when_it_fails() {
     shop.ask(3);
     shop.until(Phase::Migrating);
     assert!(shop.update().closed);
-    while !shop.busy.keys().any(|it| matches!(it, Target::Task(_))) {
-        shop.live(0, false);
-    }
+    shop.until_migration();
     assert_eq!(
         shop.serving,
         Serve::Maintenance,
@@ -382,16 +397,7 @@ fn a_migration_that_fails_brings_the_old_slot_back() {
             shop.arrives(2, &[]);
         }
         shop.ask(to);
-        let run = loop {
-            shop.live(0, false);
-            let migrates = |step: &Step| match step {
-                Step::RunTask(run) if update::is_migration(&run.run) => Some(run.clone()),
-                _ => None,
-            };
-            if let Some(run) = shop.busy.values().find_map(migrates) {
-                break run;
-            }
-        };
+        let run = shop.until_migration();
         shop.busy.remove(&Target::Task(run.task.clone()));
         shop.task_ended(&run, 3);
         assert_eq!(shop.phase(), Some(Phase::RolledBack));
@@ -521,6 +527,7 @@ proptest! {
         shop.spec.run_state = RunState::Stopped;
         shop.generation += 1;
         shop.deep = false;
+        shop.watching.passed = 0;
         while let Some(target) = shop.busy.keys().next().cloned() {
             shop.finish(&target, true);
         }
