@@ -1,6 +1,7 @@
 //! What is said of a store, and how far its operation is.
 
 use super::*;
+use crate::domain::operation::StepState;
 use crate::domain::testing::{at, operation, report, stopped, store};
 
 fn facts(second: i64) -> Facts {
