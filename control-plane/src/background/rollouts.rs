@@ -13,7 +13,7 @@ use crate::{
     domain::{
         access::Caller,
         event::{Severity, StoreEvent},
-        rollout::{Member, MemberState, Rollout, RolloutEvent},
+        rollout::{Member, MemberState, Rollout, RolloutEvent, RolloutState},
     },
     policy::rollout::{Verdict, next, wave},
 };
@@ -89,11 +89,12 @@ async fn look_after(app: &App, mut rollout: Rollout) -> Result<(), DbError> {
             }
         }
     }
-    let under_way = wave(&members).unwrap_or(rollout.wave);
-    if rollout.state == was && (under_way == rollout.wave || told.is_some()) {
-        return Ok(());
-    }
     if rollout.state == was {
+        // A halt stays in the wave that it happened in.
+        let under_way = wave(&members).unwrap_or(rollout.wave);
+        if was != RolloutState::Running || under_way == rollout.wave {
+            return Ok(());
+        }
         rollout.wave = under_way;
     }
     let mut tx = app.context().db.write().await?;

@@ -194,6 +194,14 @@ mod body {
             .operation;
         assert_eq!(forget().await.unwrap_err().code(), "node_connected");
         rig.say(FleetEvent::NodeDown { node: node.clone() }).await;
+        rig.until("its session is over", || async {
+            let view = rig.app.get_node(&node).await.unwrap();
+            match view.status.as_str() {
+                "unreachable" => Ok(()),
+                seen => Err(seen.to_owned()),
+            }
+        })
+        .await;
         rig.pass(Duration::from_secs(60));
         rig.until("it says why it is not gone", || async {
             let store = rig.app.get_store("shop").await.unwrap().store;

@@ -7,6 +7,7 @@ mod harness;
 mod life;
 mod records;
 mod refusals;
+mod rollouts;
 
 /// One test on every database there is.
 macro_rules! on_every_database {

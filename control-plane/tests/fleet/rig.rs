@@ -70,7 +70,7 @@ impl Rig {
             let address = listener.local_addr().unwrap();
             let gate = Gate {
                 name: "test",
-                listener,
+                listener: Box::new(listener),
                 tls,
                 clients,
                 limits: Limits {

@@ -13,6 +13,7 @@ mod backup;
 mod canary;
 mod changes;
 mod database;
+mod deletion;
 mod flapping;
 mod kills;
 mod liars;

@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use rcgen::SigningKey as _;
 use shop_proto::{
     PROTOCOL,
     wire::{
@@ -285,6 +286,21 @@ async fn session(inner: &Arc<Inner>) -> Result<(), Status> {
 }
 
 impl Inner {
+    /// With the node's signature under the end of a store.
+    fn proven(&self, mut message: Up) -> Up {
+        if let Up::RetireStatus(status) = &mut message
+            && status.state == "gone"
+        {
+            let document = serde_json::json!({
+                "store": status.store_id, "node": self.credential.node_id, "generation": status.generation,
+            });
+            status.receipt_document = document.to_string();
+            let signature = self.key.pair.sign(status.receipt_document.as_bytes());
+            status.receipt_signature = signature.unwrap();
+        }
+        message
+    }
+
     fn hello(&self) -> wire::NodeMessage {
         let mut message = node_hello(PROTOCOL);
         if let Some(Up::Hello(hello)) = &mut message.message {
@@ -315,7 +331,7 @@ impl Inner {
         for message in messages {
             self.seen.send_modify(|seen| *seen += 1);
             let message = wire::NodeMessage {
-                message: Some(message),
+                message: Some(self.proven(message)),
             };
             up.send(message)
                 .await
