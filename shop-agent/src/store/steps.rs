@@ -240,7 +240,7 @@ impl Health {
     }
 }
 
-impl<'a> Input<'a> {
+impl Input<'_> {
     /// What the store heads for.
     #[must_use]
     pub fn goal(&self) -> Goal {

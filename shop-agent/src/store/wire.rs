@@ -85,7 +85,6 @@ pub fn report(report: &Report) -> api::AgentMessage {
             .iter()
             .map(ToString::to_string)
             .collect(),
-        ..common::StoreReport::default()
     }))
 }
 

@@ -12,7 +12,7 @@ use shop_plan::StorePlan;
 use shop_proto::{ReplicaKey, RunState, Slot};
 use tokio::time::Instant;
 
-use super::{Health, Input, Replica, Step};
+use super::{Health, Input, Replica, Step, Target};
 use crate::{
     engine::Serve,
     ledger::{Phase, Update},
@@ -114,22 +114,33 @@ type Place<'a> = (&'a StorePlan, Slot);
 
 /// Whether every service of a slot has somebody who can serve.
 fn good(input: &Input<'_>, place: Place<'_>) -> bool {
-    each(input, place, Replica::ready)
+    each(input, place, |key, replica| {
+        stays_ready(input, key, replica)
+    })
 }
 
 /// Whether no service of a slot is known to have nobody.
 fn fair(input: &Input<'_>, place: Place<'_>) -> bool {
-    each(input, place, |replica| {
+    each(input, place, |_, replica| {
         replica.running() && !replica.health.bad()
     })
 }
 
-fn each(input: &Input<'_>, (plan, slot): Place<'_>, test: impl Fn(&Replica) -> bool) -> bool {
+/// One that is acted on may be on its way down.
+fn stays_ready(input: &Input<'_>, key: &ReplicaKey, replica: &Replica) -> bool {
+    replica.ready() && !input.busy.contains(&Target::Replica(key.clone()))
+}
+
+fn each(
+    input: &Input<'_>,
+    (plan, slot): Place<'_>,
+    test: impl Fn(&ReplicaKey, &Replica) -> bool,
+) -> bool {
     let slotted = plan.services.iter().filter(|it| it.kind.slotted());
     slotted.into_iter().all(|service| {
         input
             .keys(service, slot)
-            .any(|key| input.replicas.get(&key).is_some_and(&test))
+            .any(|key| input.replicas.get(&key).is_some_and(|it| test(&key, it)))
     })
 }
 
@@ -146,7 +157,7 @@ fn first(input: &Input<'_>) -> Option<Serve> {
 fn ready(input: &Input<'_>, place: Place<'_>) -> Option<Serve> {
     answer(
         place.1,
-        edge(input, place).filter(|(_, replica)| replica.ready()),
+        edge(input, place).filter(|(key, replica)| stays_ready(input, key, replica)),
     )
 }
 

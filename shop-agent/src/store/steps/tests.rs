@@ -110,9 +110,13 @@ impl Shop {
 
     /// The service that a container should be made from.
     fn service_of(&self, key: &ReplicaKey) -> ServicePlan {
+        self.wanted(key).expect("it is wanted")
+    }
+
+    fn wanted(&self, key: &ReplicaKey) -> Option<ServicePlan> {
         self.look(|input| {
-            let wanted = input.wanted().find(|it| it.key == *key);
-            wanted.expect("it is wanted").service.clone()
+            let wanted = input.wanted().find(|it| it.key == *key)?;
+            Some(wanted.service.clone())
         })
     }
 
@@ -228,10 +232,12 @@ impl Shop {
         match step {
             Step::Deliver(consumer) => drop(self.delivered.insert(consumer)),
             Step::Create(key) => {
-                let service = self.service_of(&key);
+                // What it was made for may have been abandoned meanwhile.
+                let service = self.wanted(&key);
+                let stale = Digest::of(b"of a plan that is no more");
                 let replica = Replica {
-                    spec_hash: service.spec_hash,
-                    limits: Some(Limits::from(&service.container)),
+                    spec_hash: service.as_ref().map_or(stale, |it| it.spec_hash),
+                    limits: service.map(|it| Limits::from(&it.container)),
                     state: ContainerState::Created,
                     health: Health::Unknown,
                 };
@@ -242,8 +248,10 @@ impl Shop {
             Step::Remove(key) => drop(self.replicas.remove(&key)),
             Step::RunTask(run) => self.task_ended(&run, 0),
             Step::Limit(key) => {
-                let limits = Limits::from(&self.service_of(&key).container);
-                self.replicas.get_mut(&key).unwrap().limits = Some(limits);
+                if let Some(service) = self.wanted(&key) {
+                    let limits = Limits::from(&service.container);
+                    self.replicas.get_mut(&key).unwrap().limits = Some(limits);
+                }
             }
             Step::Kill(key) => self.set(&key, exited()),
             Step::Record(it) => self.moved(*it),

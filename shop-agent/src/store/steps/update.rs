@@ -445,13 +445,12 @@ pub fn waits_for_web(input: &Input<'_>, key: &ReplicaKey) -> bool {
 }
 
 impl Wanted<'_> {
-    /// Whether it is there, made from the right thing, and can serve.
+    /// Whether it is there, made from the right thing, and can serve. One that is acted on may be on its way down.
     #[must_use]
     pub fn ready(&self, input: &Input<'_>) -> bool {
-        input
-            .replicas
-            .get(&self.key)
-            .is_some_and(|replica| replica.ready() && input.fits(replica, self))
+        let busy = input.busy.contains(&Target::Replica(self.key.clone()));
+        let ready = |replica: &Replica| replica.ready() && input.fits(replica, self);
+        !busy && input.replicas.get(&self.key).is_some_and(ready)
     }
 }
 
