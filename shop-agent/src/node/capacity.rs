@@ -21,7 +21,7 @@ pub struct Capacity {
     pub memory_bytes: u64,
     /// All cores, in thousandths.
     pub cpu_millis: u32,
-    /// The file system of the stores' data.
+    /// What ordinary users may have of the file system of the stores' data, used or free.
     pub disk_total_bytes: u64,
     /// What ordinary users may still write there.
     pub disk_free_bytes: u64,
@@ -83,8 +83,14 @@ pub async fn watch_disk(node: Arc<Node>) {
 
 fn disk(node: &Node) -> (u64, u64) {
     rustix::fs::statvfs(node.paths.state()).map_or((0, 0), |it| {
-        (it.f_blocks * it.f_frsize, it.f_bavail * it.f_frsize)
+        usable(it.f_blocks, it.f_bfree, it.f_bavail, it.f_frsize)
     })
+}
+
+/// All and free bytes, as `df` reckons its percentage: what the file system keeps back for itself is neither in use nor to be had.
+fn usable(blocks: u64, free: u64, available: u64, size: u64) -> (u64, u64) {
+    let used = blocks.saturating_sub(free);
+    ((used + available) * size, available * size)
 }
 
 fn memory(table: &str) -> Option<u64> {
@@ -98,6 +104,13 @@ fn memory(table: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_file_system_keeps_back_is_not_in_use() {
+        assert_eq!(usable(252, 197, 37, 1), (92, 37));
+        assert_eq!(usable(100, 100, 95, 4096), (95 * 4096, 95 * 4096));
+        assert_eq!(usable(100, 3, 0, 1), (97, 0));
+    }
 
     #[test]
     fn the_kernel_s_memory_table_is_read() {
