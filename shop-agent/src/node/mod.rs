@@ -19,6 +19,7 @@ mod prepare;
 mod purge;
 mod receipt;
 mod render;
+mod repair;
 mod replicas;
 mod retire;
 mod routes;
@@ -29,6 +30,7 @@ pub mod state;
 mod supervisor;
 mod tasks;
 mod traffic;
+mod volumes;
 mod workers;
 
 use std::{sync::Arc, time::Duration};

@@ -20,6 +20,7 @@ use super::{
         files::{self, FileError},
     },
     tasks::{Unfinished, blocking},
+    volumes,
 };
 
 /// Why a store is not prepared; it is tried again.
@@ -61,6 +62,7 @@ impl PrepareError {
             Self::Replica(ReplicaError::Change(super::state::ChangeError::Exhausted(_))) => {
                 "no_subnet"
             }
+            Self::Replica(ReplicaError::VolumeLost(_)) => "volume_lost",
             Self::Plan(_) => "plan",
             _ => "node_disk",
         };
@@ -143,7 +145,7 @@ pub async fn surroundings(node: &Node, store: &Store) -> Result<Prepared, Prepar
             let wanted = wanted(&record, &plans);
             Ok::<_, PrepareError>(replicas::networks(node, &store.id, &wanted).await?)
         },
-        volumes(node, &record, &plans),
+        async { Ok(volumes::ready(node, store, None).await?) },
     )?;
     let (agent, ()) = futures::join!(
         agent(node, store, &record, &plans),
@@ -203,7 +205,8 @@ pub fn status(record: &StoreRecord, plans: &[Rendered], progress: Progress) -> S
 }
 
 /// The networks that must be there.
-fn wanted(record: &StoreRecord, plans: &[Rendered]) -> Vec<NetworkName> {
+#[must_use]
+pub fn wanted(record: &StoreRecord, plans: &[Rendered]) -> Vec<NetworkName> {
     let egress = plans.iter().any(|rendered| {
         let services = rendered
             .plan
@@ -225,34 +228,6 @@ fn wanted(record: &StoreRecord, plans: &[Rendered]) -> Vec<NetworkName> {
         wanted.push(NetworkName::Egress);
     }
     wanted
-}
-
-async fn volumes(
-    node: &Node,
-    record: &StoreRecord,
-    plans: &[Rendered],
-) -> Result<(), PrepareError> {
-    let specs = node.place(record).volumes(&of(plans));
-    let directories: Vec<_> = specs
-        .iter()
-        .filter_map(|(_, directory)| directory.clone())
-        .collect();
-    let shared = Arc::new(directories);
-    blocking(&shared, |directories| {
-        directories.iter().try_for_each(|directory| {
-            files::directory(
-                &directory.path,
-                directory.mode,
-                Some((directory.owner, directory.owner)),
-            )
-        })
-    })
-    .await??;
-    let ensure = specs
-        .iter()
-        .map(|(spec, _)| node.engine.ensure_volume(spec));
-    futures::future::try_join_all(ensure).await?;
-    Ok(())
 }
 
 async fn agent(
@@ -298,7 +273,7 @@ async fn make(node: &Node, store: &Store, spec: ContainerSpec) -> Result<(), Pre
 /// For a new store only. What fails here fails again, and with a typed answer, when the agent asks for it.
 async fn create_services(node: &Node, store: &Store, record: &StoreRecord, plans: &[Rendered]) {
     let Some(newest) = plans.first() else { return };
-    if record.newest.spec.run_state == RunState::Stopped {
+    if record.newest.spec.run_state != RunState::Running {
         return;
     }
     let scope = Scope::Store(&node.id, &store.id);

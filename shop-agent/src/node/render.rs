@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, net::Ipv4Addr, time::Duration};
 
 use serde::Serialize;
 use shop_plan::{
-    ArgumentProblem, ContainerPlan, NetworkName, StorePlan, address,
+    ArgumentProblem, ContainerPlan, NetworkName, ServiceKind, StorePlan, address,
     names::{self, label},
 };
 use shop_proto::{Digest, NodeId, ReplicaKey, ServiceName, Slot, StoreId};
@@ -21,6 +21,8 @@ use super::{
 
 /// The shop agent's image.
 pub const AGENT_IMAGE: &str = "shopfleet/shop-agent:1";
+/// The vault of the shop agent, among the names of volumes.
+pub const VAULT: &str = "agent-vault";
 /// Memory limit of a shop agent.
 const AGENT_MEMORY: u64 = 32 << 20;
 /// CPU limit of a shop agent: its start must not be slow.
@@ -234,25 +236,37 @@ impl Place<'_> {
         let labels = || self.labels([(label::KIND, "volume".to_owned())]);
         let vault = self.data_volume(
             names::vault_volume(self.node, self.store()),
-            &self.paths.vault(self.store()),
-            uid(0),
-            PRIVATE,
+            DataDirectory {
+                name: VAULT.to_owned(),
+                path: self.paths.vault(self.store()),
+                owner: uid(0),
+                mode: PRIVATE,
+                never_emptied: true,
+            },
         );
-        let mut data: BTreeMap<_, (u16, bool)> = BTreeMap::new();
+        let mut data: BTreeMap<ServiceName, DataDirectory> = BTreeMap::new();
         for plan in plans {
             for volume in &plan.volumes {
-                let (offset, open) = data.entry(volume.name.clone()).or_default();
-                *offset = volume.uid_offset;
-                *open |= plan.read_by_others(volume);
+                let directory = data.entry(volume.name.clone()).or_insert(DataDirectory {
+                    name: volume.name.to_string(),
+                    path: self.paths.volume(self.store(), &volume.name),
+                    owner: 0,
+                    mode: PRIVATE,
+                    never_emptied: false,
+                });
+                directory.owner = uid(volume.uid_offset);
+                if plan.read_by_others(volume) {
+                    directory.mode = READ_BY_OTHERS;
+                }
+                directory.never_emptied |= plan.services.iter().any(|service| {
+                    let mounts = &service.container.mounts;
+                    service.kind == ServiceKind::Database
+                        && mounts.iter().any(|mount| mount.volume == volume.name)
+                });
             }
         }
-        let data = data.into_iter().map(|(name, (offset, open))| {
-            self.data_volume(
-                names::volume(self.node, self.store(), &name),
-                &self.paths.volume(self.store(), &name),
-                uid(offset),
-                if open { READ_BY_OTHERS } else { PRIVATE },
-            )
+        let data = data.into_iter().map(|(name, directory)| {
+            self.data_volume(names::volume(self.node, self.store(), &name), directory)
         });
         let secrets = consumers(plans).into_iter().map(|(consumer, offset)| {
             let volume = VolumeSpec {
@@ -299,19 +313,12 @@ impl Place<'_> {
     fn data_volume(
         &self,
         name: String,
-        directory: &std::path::Path,
-        owner: u32,
-        mode: u32,
+        directory: DataDirectory,
     ) -> (VolumeSpec, Option<DataDirectory>) {
         let volume = VolumeSpec {
             name,
-            kind: VolumeKind::Directory(text(directory)),
+            kind: VolumeKind::Directory(text(&directory.path)),
             labels: self.labels([(label::KIND, "volume".to_owned())]),
-        };
-        let directory = DataDirectory {
-            path: directory.to_owned(),
-            owner,
-            mode,
         };
         (volume, Some(directory))
     }
@@ -409,12 +416,16 @@ impl Place<'_> {
 /// A directory behind a data volume.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct DataDirectory {
+    /// As the volume is called within the store.
+    pub name: String,
     /// Where.
     pub path: std::path::PathBuf,
     /// uid and gid.
     pub owner: u32,
     /// Permissions.
     pub mode: u32,
+    /// Whether something is in it from the first start on: a database's files, the vault. Uploads may all be deleted by a shop's own admin.
+    pub never_emptied: bool,
 }
 
 /// A data directory that one user's containers mount.

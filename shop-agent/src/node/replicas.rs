@@ -7,7 +7,7 @@ use shop_plan::{NetworkName, names::label};
 use shop_proto::StoreId;
 
 use super::{
-    context::{Node, Store},
+    context::{Node, PlanError, Store},
     docker::{ContainerSpec, Created, Engine, EngineError, Observed, Removed, Started, Urgency},
     firewall::{self, FirewallError},
     paths::Paths,
@@ -17,6 +17,7 @@ use super::{
         files::{self, FileError},
     },
     tasks::{Unfinished, blocking},
+    volumes,
 };
 
 /// Why a container or network could not be changed.
@@ -37,6 +38,12 @@ pub enum ReplicaError {
     /// The disk.
     #[error("the node's disk could not be written")]
     File(#[from] FileError),
+    /// A volume's data is gone.
+    #[error("the data of volume {0} is gone from this node; put it back, or delete the store")]
+    VolumeLost(String),
+    /// The plan does not render here.
+    #[error(transparent)]
+    Plan(PlanError),
     /// The process is ending.
     #[error(transparent)]
     Unfinished(#[from] Unfinished),
@@ -56,6 +63,8 @@ pub async fn create(
 ) -> Result<Created, ReplicaError> {
     let gate = store.gate(&spec.name);
     let _turn = gate.acquire().await.map_err(|_| ReplicaError::Closed)?;
+    // The engine would make a volume of its own for a name that it does not know.
+    volumes::ready(node, store, Some(&spec)).await?;
     let intent = Intent {
         name: spec.name.clone(),
         nonce: nonce(),
@@ -89,6 +98,7 @@ pub async fn start(
 ) -> Result<Started, ReplicaError> {
     let gate = store.gate(&spec.name);
     let _turn = gate.acquire().await.map_err(|_| ReplicaError::Closed)?;
+    volumes::check(node, store, spec).await?;
     Ok(node.engine.start(spec, urgency).await?)
 }
 

@@ -9,7 +9,7 @@ use super::{
     context::{Node, Store},
     outbox::{Note, Progress, Severity, Stage},
     prepare::{self, PrepareError, STEADY},
-    retire,
+    repair, retire,
     state::Tombstone,
 };
 use crate::uplink::Backoff;
@@ -102,6 +102,9 @@ impl Worker {
         }
         if self.prepared == Some(record.newest.generation) {
             if prepare::agent_runs(node, store).await? {
+                if repair::look(node, store).await? {
+                    store.hint();
+                }
                 return Ok(());
             }
             self.revive().await;

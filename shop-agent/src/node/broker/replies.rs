@@ -117,6 +117,10 @@ pub(super) fn of_replica(error: &ReplicaError) -> Status {
         }
         ReplicaError::Engine(error) => of_engine(error),
         ReplicaError::Change(error) => of_change(error),
+        ReplicaError::VolumeLost(_) => {
+            coded(Code::FailedPrecondition, "volume_lost", error.to_string())
+        }
+        ReplicaError::Plan(error) => of_plan(error),
         ReplicaError::Firewall(error) => coded(Code::Unavailable, "firewall", error.to_string()),
         ReplicaError::File(_) | ReplicaError::Unfinished(_) | ReplicaError::Closed => {
             coded(Code::Unavailable, "node_disk", error.to_string())
@@ -130,6 +134,7 @@ pub(super) fn listing(
     record: &StoreRecord,
     plans: &[Rendered],
     containers: Vec<Observed>,
+    lost_volumes: Vec<String>,
 ) -> ListResponse {
     let (serving_slot, serving_replicas) = match &record.serve {
         Serve::Slot { slot, replicas } => (
@@ -160,7 +165,7 @@ pub(super) fn listing(
             .map(|digest| digest.to_string())
             .unwrap_or_default(),
         networks: networks(node, record),
-        ..ListResponse::default()
+        lost_volumes,
     }
 }
 

@@ -33,7 +33,7 @@ use crate::{
         routes,
         state::{Serve, StoreRecord},
         tasks::blocking,
-        traffic,
+        traffic, volumes,
     },
     uplink::coded,
 };
@@ -206,8 +206,11 @@ impl Broker for StoreBroker {
             .list(scope)
             .await
             .map_err(|error| replies::of_engine(&error))?;
+        let lost = volumes::lost(&self.node, &record)
+            .await
+            .map_err(|error| replies::of_replica(&error))?;
         Ok(Response::new(replies::listing(
-            &self.node, &record, &plans, containers,
+            &self.node, &record, &plans, containers, lost,
         )))
     }
 

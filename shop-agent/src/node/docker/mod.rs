@@ -4,6 +4,7 @@
 //! and nothing of it is optional. Engine texts may name other stores' objects: they go to the log, never into an answer to a shop agent.
 
 mod body;
+mod connections;
 mod containers;
 mod engine;
 mod events;
@@ -14,6 +15,7 @@ mod spec;
 mod starts;
 mod volumes;
 
+pub use connections::Connected;
 pub use containers::{Created, Removed, Started};
 pub use engine::{Engine, EngineError};
 pub use http::{UnixHttpError, unix_request};

@@ -88,6 +88,7 @@ fn example(template: &str, digest: Digest, profiles: BTreeMap<String, String>) -
         serving: None,
         previous: None,
         passed: Vec::new(),
+        volumes: std::collections::BTreeSet::new(),
         subnets: NetworkName::ALL.into_iter().zip((1..).map(index)).collect(),
         serve: Serve::Nothing,
         agent: None,

@@ -220,6 +220,7 @@ impl State {
                     serving: None,
                     previous: None,
                     passed: Vec::new(),
+                    volumes: BTreeSet::new(),
                     subnets: BTreeMap::new(),
                     serve: Serve::Nothing,
                     agent: None,

@@ -1,6 +1,6 @@
 //! What a node remembers of itself and of each store.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use shop_plan::NetworkName;
@@ -86,6 +86,9 @@ pub struct StoreRecord {
     pub serve: Serve,
     /// The agent's keys, as it introduced itself last.
     pub agent: Option<AgentKeys>,
+    /// Data volumes that were made, the vault's too: never made anew.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub volumes: BTreeSet<String>,
     /// Whether the second slot was ever used: `app-b` is made when it is.
     #[serde(default)]
     pub second_slot: bool,

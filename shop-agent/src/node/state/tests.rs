@@ -339,3 +339,61 @@ fn what_a_removal_found_is_kept_until_it_is_recorded() {
             .is_none()
     );
 }
+
+/// What release 0.1.0 wrote is read, says the same, and renders the same. These files are never changed; the next release adds its own.
+#[test]
+fn the_files_of_0_1_0_are_read() {
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/0.1.0/node");
+    let root = tempfile::tempdir().unwrap();
+    let state = load(root.path());
+    for folder in ["", "stores", "tombstones"] {
+        for entry in fs::read_dir(fixtures.join(folder)).unwrap() {
+            let from = entry.unwrap().path();
+            if from.is_file() {
+                let to = state.paths.state().join(folder);
+                fs::copy(&from, to.join(from.file_name().unwrap())).unwrap();
+            }
+        }
+    }
+    let joined: NodeRecord = kept(&state.paths.node_file()).unwrap().unwrap();
+    assert!(joined.pool.cidr().is_ok());
+    let state = load(root.path());
+
+    // Of before an update could be under way: what serves is the newest, and nobody said so.
+    let old = state.store(&"ynib6pxeem4d".parse().unwrap()).unwrap();
+    assert_eq!(old.serving.as_ref(), Some(&old.newest));
+    assert_eq!(old.known().len(), 1);
+    let plan = plan_of(&old.store, &old.newest.spec, old.newest.render_version).unwrap();
+    assert_eq!(plan.digest(), old.newest.plan_digest);
+    assert_eq!(old.newest.spec.digest(), old.newest.spec_digest);
+
+    let new = state.store(&TWO.parse().unwrap()).unwrap();
+    let generations: Vec<u64> = new.known().iter().map(|it| it.generation.get()).collect();
+    assert_eq!(generations, [5, 2, 1, 4]);
+    assert_eq!(new.serve, Serve::Paused);
+    assert_eq!(*new.serving_now(), Serve::Maintenance);
+    assert!(new.volumes.contains("db-data"));
+
+    let gone = state.tombstone(&"aaaaaaaaaaa3".parse().unwrap()).unwrap();
+    assert_eq!(gone.receipt.as_deref(), Some("{\"format\": 1}"));
+    assert_eq!(gone.removed.containers.len(), 1);
+    let going = state.tombstone(&"aaaaaaaaaaa4".parse().unwrap()).unwrap();
+    assert!(going.remains.is_some() && going.stop.is_none());
+
+    // Nobody is given what they hold, nor what rests.
+    let now = Surroundings {
+        unix_ms: 1_795_239_998_000,
+        ..Surroundings::default()
+    };
+    state
+        .accept(order("aaaaaaaaaaa5", 1, spec(1)), &now)
+        .unwrap();
+    let five = state.store(&"aaaaaaaaaaa5".parse().unwrap()).unwrap();
+    let taken: Vec<String> = five
+        .subnets
+        .values()
+        .map(|index| serde_json::to_string(index).unwrap())
+        .collect();
+    assert_eq!(taken, ["14", "15", "16", "17"]);
+    assert_eq!(five.uid_base, 200_128);
+}
