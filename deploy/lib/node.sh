@@ -16,7 +16,7 @@ docker_socket() {
 }
 
 node_ids() { cli node list -o json | jq -r '.[] | select(.status == "ready") | .id'; }
-this_node() { cli node list -o json | jq -r --arg name "$(hostname)" '.[] | select(.name == $name and .status == "ready") | .id' | head -n 1; }
+this_node() { cli node list -o json | jq -r --arg name "$(hostname)" '.[] | select(.name == $name and (.status == "ready" or .status == "disk_pressure")) | .id' | head -n 1; }
 node_is_ready() { [[ -n $(this_node 2>/dev/null) ]]; }
 node_comes_up() { wait_until "$NODE_WAIT_SECONDS" node_is_ready; }
 
@@ -70,5 +70,7 @@ node_ensure() {
     node_run
     node_comes_up || die 'the node does not report to the control plane' "see: docker logs $NODE_CONTAINER"
     state_set node_id "$(this_node)"
+    [[ $(cli node list -o json | jq -r --arg id "$(this_node)" '.[] | select(.id == $id) | .status') != disk_pressure ]] ||
+        warn 'the disk of this host is more than 85 % full: no store is made here until there is room'
     rm -f "$NODE_STATE/join-token"
 }
