@@ -15,7 +15,6 @@ docker_socket() {
     readlink -f "${host#unix://}"
 }
 
-node_ids() { cli node list -o json | jq -r '.[] | select(.status == "ready") | .id'; }
 this_node() { cli node list -o json | jq -r --arg name "$(hostname)" '.[] | select(.name == $name and (.status == "ready" or .status == "disk_pressure")) | .id' | head -n 1; }
 node_is_ready() { [[ -n $(this_node 2>/dev/null) ]]; }
 node_comes_up() { wait_until "$NODE_WAIT_SECONDS" node_is_ready; }
