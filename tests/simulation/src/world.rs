@@ -1,0 +1,694 @@
+//! One run: a control plane, two hosts, an operator, and trouble, all decided by one seed.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
+    time::Duration,
+};
+
+use anyhow::{Context as _, bail};
+use control_plane::{
+    app::CreateJoinToken,
+    identity::{Authority, IdentityDir},
+};
+use secrecy::ExposeSecret as _;
+use shop_agent::{ledger::Ledger, store};
+use shop_proto::{Digest, StoreId};
+use tempfile::TempDir;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use turmoil::Sim;
+
+use crate::{
+    chance::{self, Dice},
+    engine::Desk,
+    look::{Glass, differences, look},
+    machine::Machine,
+    net::{AGENTS, ENROLMENT},
+    node,
+    operator::{Operator, caller},
+    plane::{self, Disk, Job, Rough},
+    trace::Trace,
+};
+
+/// Everything happens in steps of this.
+const TICK: Duration = Duration::from_millis(10);
+/// Where simulated time begins: 2027-01-01.
+const EPOCH: Duration = Duration::from_secs(1_798_761_600);
+/// After trouble ends, everything is as it was acknowledged within so long.
+pub const SETTLE: Duration = Duration::from_secs(60);
+/// The host name of the control plane.
+const PLANE: &str = "plane";
+/// The host name of a control plane that is behind.
+const STALE: &str = "stale";
+/// Lines of the trace that a failure is told with.
+const KEPT: usize = 4000;
+/// In memory, so that a run takes no time of a disk; secrets insist on it.
+const MEMORY: &str = "/dev/shm";
+
+/// Calls that changed something, by host and store.
+pub type Changes = BTreeMap<(&'static str, StoreId), u64>;
+
+type Jobs = Arc<Mutex<Option<mpsc::Sender<Job>>>>;
+
+/// How a run ended.
+#[derive(Debug)]
+pub struct Ended {
+    /// Names everything that happened.
+    pub digest: String,
+    /// What must not be.
+    pub problems: Vec<String>,
+    /// The last of what happened.
+    pub tail: Vec<String>,
+    /// Simulated time it took.
+    pub simulated: Duration,
+}
+
+/// The fleet of one run.
+pub struct World<'a> {
+    /// The network and everybody's processes.
+    pub sim: Sim<'a>,
+    /// What happened.
+    pub trace: Trace,
+    /// Decides about trouble.
+    pub dice: Dice,
+    /// Hosts.
+    pub machines: Vec<Arc<Machine>>,
+    /// Who wants things.
+    pub operator: Operator,
+    /// How messages are treated.
+    pub rough: Arc<Rough>,
+    jobs: Jobs,
+    disk: TempDir,
+    root_pin: Digest,
+    elapsed: Duration,
+    agents: BTreeMap<(&'static str, StoreId), Process>,
+    nodes: BTreeMap<&'static str, Process>,
+    plane: Process,
+    generations: BTreeMap<(&'static str, StoreId), u64>,
+    due: Vec<(Duration, Box<dyn FnOnce() + Send>)>,
+}
+
+/// A process that can be killed.
+#[derive(Debug, Clone)]
+struct Process {
+    host: String,
+    runs: bool,
+    /// When it is started again, if it is killed.
+    back_at: Option<Duration>,
+}
+
+impl Process {
+    fn new(host: impl Into<String>) -> Self {
+        Self {
+            host: host.into(),
+            runs: true,
+            back_at: None,
+        }
+    }
+}
+
+/// Identity and an empty database, made once for all runs.
+fn template() -> &'static Path {
+    static TEMPLATE: OnceLock<TempDir> = OnceLock::new();
+    TEMPLATE
+        .get_or_init(|| {
+            let made = std::thread::spawn(|| -> anyhow::Result<TempDir> {
+                chance::begin(0, EPOCH);
+                let directory = tempfile::tempdir_in(MEMORY)?;
+                let disk = disk(directory.path());
+                tokio::runtime::Builder::new_current_thread()
+                    .enable_all()
+                    .build()?
+                    .block_on(plane::init(&disk))?;
+                Ok(directory)
+            });
+            match made.join() {
+                Ok(Ok(directory)) => directory,
+                other => panic!("no identity for the simulation: {other:?}"),
+            }
+        })
+        .path()
+}
+
+fn disk(directory: &Path) -> Disk {
+    Disk {
+        identity: directory.join("identity"),
+        database: directory.join("control-plane.db"),
+    }
+}
+
+/// Runs a story on a thread of its own, where randomness and time are the seed's.
+pub fn on_its_own_thread(
+    seed: u64,
+    story: impl FnOnce(&mut World<'_>) -> anyhow::Result<()> + Send + 'static,
+) -> Ended {
+    let template = template().to_owned();
+    let run = std::thread::Builder::new()
+        .name(format!("seed-{seed}"))
+        .stack_size(16 << 20)
+        .spawn(move || {
+            chance::begin(seed, EPOCH);
+            shop_agent::blocking::on_the_spot();
+            let trace = Trace::default();
+            let mut simulated = Duration::ZERO;
+            let told = World::new(seed, &template, trace.clone()).and_then(|mut world| {
+                let told = story(&mut world);
+                simulated = world.elapsed;
+                told
+            });
+            let mut problems = trace.violations();
+            problems.extend(told.err().map(|error| format!("{error:#}")));
+            Ended {
+                digest: trace.digest(),
+                problems,
+                tail: trace.tail(KEPT),
+                simulated,
+            }
+        })
+        .map(std::thread::JoinHandle::join);
+    match run {
+        Ok(Ok(ended)) => ended,
+        Ok(Err(_)) | Err(_) => Ended {
+            digest: String::new(),
+            problems: vec!["the run panicked".to_owned()],
+            tail: Vec::new(),
+            simulated: Duration::ZERO,
+        },
+    }
+}
+
+impl<'a> World<'a> {
+    fn new(seed: u64, template: &Path, trace: Trace) -> anyhow::Result<Self> {
+        let mut dice = Dice::new(seed ^ 0x5eed);
+        let mut builder = turmoil::Builder::new();
+        builder
+            .rng_seed(seed)
+            .tick_duration(TICK)
+            .simulation_duration(Duration::from_secs(100_000))
+            .min_message_latency(Duration::from_millis(1))
+            .max_message_latency(Duration::from_millis(20))
+            .tcp_capacity(4096)
+            .enable_random_order();
+        let mut sim = builder.build();
+        let directory = tempfile::tempdir_in(MEMORY)?;
+        let root = Authority::load(
+            &IdentityDir::new(disk(template).identity),
+            jiff::Timestamp::now(),
+        )?
+        .root_pin();
+        let plane_disk = Disk {
+            identity: disk(template).identity,
+            database: disk(directory.path()).database,
+        };
+        std::fs::copy(disk(template).database, &plane_disk.database)?;
+        let (rough, jobs) = (Arc::<Rough>::default(), Jobs::default());
+        let (plane_rough, plane_jobs) = (rough.clone(), jobs.clone());
+        sim.host(PLANE, move || {
+            let (sender, queue) = mpsc::channel(64);
+            *plane_jobs.lock().unwrap_or_else(PoisonError::into_inner) = Some(sender);
+            let running = plane::run(plane_disk.clone(), plane_rough.clone(), queue);
+            async move { running.await.map_err(Into::into) }
+        });
+        let operator = Operator::new(Dice::new(dice.bits()), trace.clone());
+        let mut world = Self {
+            sim,
+            trace,
+            dice,
+            machines: Vec::new(),
+            operator,
+            rough,
+            jobs,
+            disk: directory,
+            root_pin: root,
+            elapsed: Duration::ZERO,
+            agents: BTreeMap::new(),
+            nodes: BTreeMap::new(),
+            plane: Process::new(PLANE),
+            generations: BTreeMap::new(),
+            due: Vec::new(),
+        };
+        for name in ["north", "south"] {
+            world.add_machine(name)?;
+        }
+        Ok(world)
+    }
+
+    /// A host with a node agent that joins.
+    fn add_machine(&mut self, name: &'static str) -> anyhow::Result<()> {
+        let token = self.token()?;
+        let path = self.disk.path().join(name);
+        std::fs::create_dir_all(&path)?;
+        let dice = Dice::new(self.dice.bits());
+        let machine = Machine::new(name, path, dice, self.trace.clone());
+        machine.way.lead_to(PLANE);
+        machine.way.open(true);
+        self.machines.push(machine.clone());
+        let root = self.root_pin;
+        self.sim.host(name, move || {
+            let running = node::run(machine.clone(), token.clone(), root);
+            async move { running.await.map_err(Into::into) }
+        });
+        self.nodes.insert(name, Process::new(name));
+        Ok(())
+    }
+
+    fn token(&mut self) -> anyhow::Result<String> {
+        while !self.listens() {
+            self.step()?;
+        }
+        let slot = Arc::new(Mutex::new(None));
+        let answer = slot.clone();
+        self.job(Box::new(move |app| {
+            Box::pin(async move {
+                let made = app
+                    .create_join_token(&caller(), CreateJoinToken::default())
+                    .await
+                    .map(|made| made.token.expose_secret().to_owned());
+                *answer.lock().unwrap_or_else(PoisonError::into_inner) = Some(made);
+            })
+        }));
+        for _ in 0..100 {
+            self.step()?;
+            if let Some(made) = slot.lock().unwrap_or_else(PoisonError::into_inner).take() {
+                return made.context("a join token");
+            }
+        }
+        bail!("the control plane does not start")
+    }
+
+    fn job(&self, job: Job) {
+        let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(sender) = jobs.as_ref() {
+            // Full, closed or absent: who waits for an answer asks again.
+            let _ = sender.try_send(job);
+        }
+    }
+
+    fn listens(&self) -> bool {
+        let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
+        jobs.is_some()
+    }
+
+    /// The operator wants something more.
+    pub fn wish(&mut self) {
+        let machines = self.machines.clone();
+        self.operator.wish(|store| {
+            machines.iter().any(|machine| {
+                let inner = machine.lock();
+                let bench = inner.stores.get(store);
+                bench.is_some_and(crate::machine::Bench::steady)
+            })
+        });
+    }
+
+    /// Time since the beginning.
+    #[must_use]
+    pub const fn elapsed(&self) -> Duration {
+        self.elapsed
+    }
+
+    /// One step of everything.
+    ///
+    /// # Errors
+    /// When a process ends by itself with an error.
+    pub fn step(&mut self) -> anyhow::Result<()> {
+        self.elapsed += TICK;
+        chance::set_now(EPOCH + self.elapsed);
+        self.trace
+            .at(u64::try_from(self.elapsed.as_millis()).unwrap_or_default());
+        self.sim
+            .step()
+            .map_err(|error| anyhow::anyhow!("a process ended: {error}"))?;
+        self.processes();
+        let now = self.elapsed;
+        for (_, what) in self.due.extract_if(.., |(at, _)| *at <= now) {
+            what();
+        }
+        if self.plane.runs && self.listens() {
+            let machines = self.machines.clone();
+            let jobs = self.operator.turn(|store| {
+                for machine in &machines {
+                    machine.lock().condemned.insert(store.clone());
+                }
+            });
+            for job in jobs {
+                self.job(job);
+            }
+        }
+        if self.elapsed.as_millis().is_multiple_of(500) {
+            for machine in &self.machines {
+                machine.drills();
+            }
+            self.watch();
+        }
+        Ok(())
+    }
+
+    /// Steps for so long.
+    ///
+    /// # Errors
+    /// As [`World::step`].
+    pub fn pass(&mut self, time: Duration) -> anyhow::Result<()> {
+        let until = self.elapsed + time;
+        while self.elapsed < until {
+            self.step()?;
+        }
+        Ok(())
+    }
+
+    /// Starts what was killed and is due; keeps a process for every agent's container.
+    fn processes(&mut self) {
+        let now = self.elapsed;
+        let due = |process: &mut Process| {
+            let due = process.back_at.is_some_and(|at| at <= now);
+            if due {
+                process.back_at = None;
+                process.runs = true;
+            }
+            due
+        };
+        if due(&mut self.plane) {
+            self.trace.say("plane is started");
+            self.operator.ask_again();
+            self.sim.bounce(PLANE);
+        }
+        for (name, process) in &mut self.nodes {
+            if due(process) {
+                self.trace.say(format!("{name} is started"));
+                self.sim.bounce(*name);
+            }
+        }
+        for machine in self.machines.clone() {
+            let (up, wanted): (bool, BTreeSet<StoreId>) = {
+                let inner = machine.lock();
+                let wanted = inner.stores.iter().filter(|(_, bench)| bench.agent);
+                (inner.up, wanted.map(|(id, _)| id.clone()).collect())
+            };
+            for ((name, store), process) in &mut self.agents {
+                if *name != machine.name {
+                    continue;
+                }
+                if !wanted.contains(store) && process.runs {
+                    process.runs = false;
+                    process.back_at = None;
+                    self.sim.crash(process.host.as_str());
+                } else if wanted.contains(store) && !process.runs && process.back_at.is_none() {
+                    process.back_at = Some(now);
+                }
+                // Only a node agent starts it.
+                if up && wanted.contains(store) && due(process) {
+                    self.trace
+                        .say(format!("agent {store} on {name} is started"));
+                    self.sim.bounce(process.host.as_str());
+                }
+            }
+            for store in wanted {
+                self.agent(&machine, store);
+            }
+        }
+    }
+
+    fn agent(&mut self, machine: &Arc<Machine>, store: StoreId) {
+        let id = (machine.name, store.clone());
+        if self.agents.contains_key(&id) {
+            return;
+        }
+        let host = format!("agent-{}-{store}", machine.name);
+        let (machine, root) = (machine.clone(), self.root_pin);
+        self.trace
+            .say(format!("agent {store} on {} begins", machine.name));
+        self.sim.host(host.as_str(), move || {
+            let desk = Arc::new(Desk::new(machine.clone(), store.clone(), root));
+            let place = store::Place {
+                vault: machine.vault(&store),
+                secrets: machine.secrets(&store),
+                engine: desk.clone(),
+                broker: desk.clone(),
+                probes: desk,
+                enrolment: machine.way.address(ENROLMENT),
+                sessions: machine.way.address(AGENTS),
+            };
+            async move {
+                store::serve(place, CancellationToken::new())
+                    .await
+                    .map_err(Into::into)
+            }
+        });
+        self.agents.insert(id, Process::new(host));
+    }
+
+    /// What must never be, at any time.
+    fn watch(&mut self) {
+        let mut homes: BTreeMap<StoreId, Vec<&'static str>> = BTreeMap::new();
+        for machine in &self.machines {
+            let stores: BTreeSet<_> = machine.lock().stores.keys().cloned().collect();
+            // What was torn down and is there again is another one.
+            self.generations
+                .retain(|(name, store), _| *name != machine.name || stores.contains(store));
+            for store in stores {
+                if machine
+                    .running(&store)
+                    .iter()
+                    .any(|key| key.service.as_str() == "db")
+                {
+                    homes.entry(store.clone()).or_default().push(machine.name);
+                }
+                let Ok(ledger) = Ledger::open(&machine.vault(&store)) else {
+                    continue;
+                };
+                let Some(held) = ledger.entries().accepted.as_ref() else {
+                    continue;
+                };
+                let generation = held.generation.get();
+                let before = self
+                    .generations
+                    .insert((machine.name, store.clone()), generation)
+                    .unwrap_or_default();
+                if generation < before {
+                    self.trace.violated(format!(
+                        "{store} on {} went back from g{before} to g{generation}",
+                        machine.name
+                    ));
+                }
+            }
+        }
+        for (store, homes) in homes {
+            if homes.len() > 1 {
+                self.trace
+                    .violated(format!("the database of {store} runs on {homes:?}"));
+            }
+        }
+    }
+
+    /// Kills the control plane, as a power cut does; it comes back after a while.
+    pub fn kill_plane(&mut self, away: Duration) {
+        if !self.plane.runs {
+            return;
+        }
+        self.trace.say("plane is killed");
+        self.plane.runs = false;
+        self.plane.back_at = Some(self.elapsed + away);
+        *self.jobs.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.sim.crash(PLANE);
+    }
+
+    /// Kills a node agent; it comes back after a while.
+    pub fn kill_node(&mut self, index: usize, away: Duration) {
+        let Some(machine) = self.machines.get(index).cloned() else {
+            return;
+        };
+        let Some(process) = self.nodes.get_mut(machine.name).filter(|it| it.runs) else {
+            return;
+        };
+        self.trace.say(format!("{} is killed", machine.name));
+        process.runs = false;
+        process.back_at = Some(self.elapsed + away);
+        machine.lock().up = false;
+        machine.way.open(false);
+        machine.way.cut();
+        self.sim.crash(machine.name);
+    }
+
+    /// A host loses power: everything on it ends, and its processes come back with it.
+    pub fn power_cut(&mut self, index: usize, away: Duration) {
+        let Some(machine) = self.machines.get(index).cloned() else {
+            return;
+        };
+        self.trace.say(format!("{} loses power", machine.name));
+        self.kill_node(index, away);
+        let elapsed = self.elapsed;
+        let mut ended = Vec::new();
+        for ((name, _), process) in &mut self.agents {
+            if *name == machine.name && process.runs {
+                process.runs = false;
+                process.back_at = Some(elapsed + away);
+                ended.push(process.host.clone());
+            }
+        }
+        for host in ended {
+            self.sim.crash(host.as_str());
+        }
+        machine.power_cut();
+    }
+
+    /// Kills one of the shop agents.
+    pub fn kill_agent(&mut self, nth: usize, away: Duration) {
+        let count = self.agents.len().max(1);
+        let elapsed = self.elapsed;
+        let Some(((name, store), process)) = self.agents.iter_mut().nth(nth % count) else {
+            return;
+        };
+        if process.runs {
+            self.trace.say(format!("agent {store} on {name} is killed"));
+            process.runs = false;
+            process.back_at = Some(elapsed + away);
+            let host = process.host.clone();
+            self.sim.crash(host.as_str());
+        }
+    }
+
+    /// A backup of the control plane's database, as of now.
+    ///
+    /// # Errors
+    /// When the disk says no.
+    pub fn backup(&self) -> anyhow::Result<PathBuf> {
+        let path = self.disk.path().join("backup.db");
+        std::fs::copy(self.database(), &path)?;
+        self.trace.say("a backup is made");
+        Ok(path)
+    }
+
+    /// The control plane's database is replaced by another, as after a restore; it starts anew.
+    ///
+    /// # Errors
+    /// As [`World::step`], and when the disk says no.
+    pub fn restore(&mut self, backup: &Path) -> anyhow::Result<()> {
+        self.kill_plane(Duration::from_secs(1));
+        std::fs::copy(backup, self.database())?;
+        self.trace.say("a backup is restored");
+        self.pass(Duration::from_secs(2))
+    }
+
+    /// Another control plane with the same identity and an older database answers everybody from now on.
+    pub fn led_astray(&mut self, backup: &Path) {
+        let disk = Disk {
+            identity: disk(template()).identity,
+            database: backup.to_owned(),
+        };
+        let rough = Arc::<Rough>::default();
+        self.sim.host(STALE, move || {
+            // Nobody asks it for anything; its queue stays open as long as it runs.
+            let (sender, queue) = mpsc::channel(1);
+            let running = plane::run(disk.clone(), rough.clone(), queue);
+            async move {
+                let ended = running.await.map_err(Into::into);
+                drop(sender);
+                ended
+            }
+        });
+        self.lead_all(STALE);
+    }
+
+    /// Everybody speaks with the true control plane again.
+    pub fn led_back(&mut self) {
+        self.lead_all(PLANE);
+        self.sim.crash(STALE);
+    }
+
+    fn lead_all(&self, host: &'static str) {
+        self.trace.say(format!("all ways lead to {host}"));
+        for machine in &self.machines {
+            machine.way.lead_to(host);
+            machine.way.cut();
+        }
+    }
+
+    /// Where the database is that every run begins with.
+    #[must_use]
+    pub fn template_database() -> PathBuf {
+        disk(template()).database
+    }
+
+    /// As if the agent had once accepted something newer.
+    pub fn remember_as_newer(&mut self, name: &'static str, store: &StoreId) {
+        if let Some(seen) = self.generations.get_mut(&(name, store.clone())) {
+            *seen += 1;
+        }
+    }
+
+    /// Does something in a while.
+    pub fn later(&mut self, after: Duration, what: impl FnOnce() + Send + 'static) {
+        self.due.push((self.elapsed + after, Box::new(what)));
+    }
+
+    /// Everybody on a host, by the names of the network.
+    #[must_use]
+    pub fn hosts_of(&self, index: usize) -> Vec<String> {
+        let Some(machine) = self.machines.get(index) else {
+            return Vec::new();
+        };
+        let agents = self
+            .agents
+            .iter()
+            .filter(|((name, _), _)| *name == machine.name);
+        std::iter::once(machine.name.to_owned())
+            .chain(agents.map(|(_, process)| process.host.clone()))
+            .collect()
+    }
+
+    /// Looks until everything is as acknowledged; what is not, in the end.
+    ///
+    /// # Errors
+    /// As [`World::step`].
+    pub fn settled(&mut self) -> anyhow::Result<Vec<String>> {
+        let until = self.elapsed + SETTLE;
+        let mut last = vec!["nobody answers".to_owned()];
+        while self.elapsed < until {
+            let glass = Glass::default();
+            let operations = self.operator.acknowledged.iter().map(|(_, id)| id.clone());
+            let job = look(operations.collect(), glass.clone());
+            self.job(job);
+            self.pass(Duration::from_millis(500))?;
+            let view = glass.lock().unwrap_or_else(PoisonError::into_inner).take();
+            if let Some(view) = view {
+                last = differences(&view, &self.operator, &self.machines);
+                if last.is_empty() && !self.operator.waits() {
+                    self.trace.say("settled");
+                    return Ok(last);
+                }
+            }
+        }
+        Ok(last)
+    }
+
+    /// Calls that changed something, ever, by store and host.
+    #[must_use]
+    pub fn changes(&self) -> Changes {
+        let mut changes = BTreeMap::new();
+        for machine in &self.machines {
+            for (store, bench) in &machine.lock().stores {
+                changes.insert((machine.name, store.clone()), bench.changes);
+            }
+        }
+        changes
+    }
+
+    /// What was done to stores since then: those that are new are not counted.
+    #[must_use]
+    pub fn done_since(&self, before: &Changes) -> Vec<String> {
+        let now = self.changes();
+        before
+            .iter()
+            .filter(|(store, changes)| now.get(store) != Some(changes))
+            .map(|((machine, store), _)| format!("{store} on {machine}"))
+            .collect()
+    }
+
+    /// Where the control plane's database is.
+    #[must_use]
+    pub fn database(&self) -> PathBuf {
+        disk(self.disk.path()).database
+    }
+}

@@ -1,0 +1,107 @@
+//! The checks can fail: each is shown something that must never be, and says so.
+
+use std::time::Duration;
+
+use shop_simulation::{
+    story::{peace, silence, wishes},
+    world::{World, on_its_own_thread},
+};
+
+/// What is said about a run in which something goes wrong on purpose.
+fn said(wrong: impl FnOnce(&mut World<'_>) -> anyhow::Result<()> + Send + 'static) -> String {
+    let ended = on_its_own_thread(1, |world| {
+        wishes(world, 3)?;
+        peace(world)?;
+        wrong(world)
+    });
+    ended.problems.join("\n")
+}
+
+fn expect(said: &str, word: &str) {
+    assert!(said.contains(word), "not noticed: {word:?} in {said:?}");
+}
+
+#[test]
+fn nothing_wrong_is_nothing_said() {
+    assert_eq!(said(|world| silence(world)), "");
+}
+
+#[test]
+fn something_done_while_the_control_plane_is_away() {
+    let said = said(|world| {
+        let (machine, store, key) = world.something_that_runs()?;
+        world.later(Duration::from_secs(5), move || machine.kill(&store, &key));
+        silence(world)
+    });
+    expect(&said, "because the control plane was away");
+}
+
+#[test]
+fn an_acknowledged_write_that_is_lost() {
+    let said = said(|world| {
+        let empty = world.empty_database();
+        world.restore(&empty)?;
+        peace(world)
+    });
+    expect(&said, "not settled");
+}
+
+#[test]
+fn a_generation_that_goes_back() {
+    let said = said(|world| {
+        let (machine, store, _) = world.something_that_runs()?;
+        world.set_back(&machine, &store)?;
+        world.pass(Duration::from_secs(2))
+    });
+    expect(&said, "went back from");
+}
+
+#[test]
+fn a_database_that_runs_twice() {
+    let said = said(|world| {
+        let (machine, store, _) = world.something_that_runs()?;
+        world.double(&machine, &store);
+        world.pass(Duration::from_secs(2))
+    });
+    expect(&said, "runs on");
+}
+
+#[test]
+fn a_store_that_does_not_come_back() {
+    let said = said(|world| {
+        let (machine, store, key) = world.something_that_runs()?;
+        world.kill_node(0, Duration::from_secs(1000));
+        world.kill_node(1, Duration::from_secs(1000));
+        machine.kill(&store, &key);
+        wishes(world, 3)?;
+        peace(world)
+    });
+    expect(&said, "not settled");
+}
+
+#[test]
+fn an_orphan() {
+    let said = said(|world| {
+        let (machine, store, _) = world.something_that_runs()?;
+        world.orphan(&machine, &store)?;
+        peace(world)
+    });
+    expect(&said, "known to nobody");
+}
+
+#[test]
+fn a_volume_that_goes_without_a_tombstone() {
+    let said = said(|world| {
+        let (machine, store, _) = world.something_that_runs()?;
+        machine.tear_down(&store, false);
+        Ok(())
+    });
+    expect(&said, "without a tombstone");
+    expect(&said, "nobody asked for it");
+}
+
+#[test]
+fn traffic_that_moves_to_where_nothing_is_ready() {
+    let said = said(|world| world.serve_the_empty_slot());
+    expect(&said, "where nothing is ready");
+}
