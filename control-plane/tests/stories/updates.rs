@@ -227,7 +227,7 @@ async fn pausing_frees_room_and_waking_waits_for_it() {
 async fn scale_maintenance_and_hold_leave_the_store_serving() {
     let world = World::start().await;
     let api = &world.api;
-    running(&world).await;
+    let _node = running(&world).await;
     let scale = What::Scale(api::ScaleChange {
         replicas: [("web".to_owned(), 2), ("php-fpm".to_owned(), 3)].into(),
     });

@@ -84,7 +84,7 @@ pub(super) struct RollbackRequest {
 )]
 pub(super) struct ScaleRequest {
     /// 1 to 6 each.
-    replicas: Option<BTreeMap<String, u32>>,
+    replicas: BTreeMap<String, u32>,
     /// Answer what would happen, write nothing.
     dry_run: Option<bool>,
     /// For the audit chain.

@@ -48,6 +48,9 @@ async fn request_schemas_are_what_is_read() {
         ("PlainRequest", "/api/v1/stores/none/pause"),
         ("PlainRequest", "/api/v1/stores/none/wake"),
         ("HoldRequest", "/api/v1/stores/none/hold"),
+        ("NewClone", "/api/v1/stores/none/clone"),
+        ("RolloutActionRequest", "/api/v1/rollouts/none/pause"),
+        ("RolloutActionRequest", "/api/v1/rollouts/none/abort"),
         ("CreateJoinToken", "/api/v1/join-tokens"),
         ("CreateToken", "/api/v1/tokens"),
     ];

@@ -100,7 +100,7 @@ pub(super) fn steps(
         started_ms: None,
         ended_ms: None,
     };
-    let (early, last) = milestones.split_at(milestones.len() - LAST_STEPS);
+    let (early, last) = milestones.split_at(before_the_agents(operation.kind, &milestones));
     let agent_steps = current_report(store)
         .filter(|_| operation.kind != OperationKind::Delete)
         .map(|report| report.steps.as_slice())
@@ -131,6 +131,16 @@ pub(super) fn steps(
         .collect();
     mark(&mut steps, operation, state, now);
     steps
+}
+
+/// How many milestones come before what the agent says of its own work. The phases of an update are the agent's word already, and the last
+/// thing an operator waits for: what it started long ago stands before them.
+fn before_the_agents(kind: OperationKind, milestones: &[Milestone]) -> usize {
+    let delivered = milestones.iter().position(|(name, _)| *name == "delivered");
+    match delivered {
+        Some(delivered) if kind.brings_revision() => delivered + 1,
+        _ => milestones.len() - LAST_STEPS,
+    }
 }
 
 /// Fills in what follows from the order of the steps, and when each began and ended.

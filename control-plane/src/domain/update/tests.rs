@@ -79,6 +79,22 @@ fn steps_follow_the_phases() {
 }
 
 #[test]
+fn what_the_agent_did_before_is_no_progress_of_the_update() {
+    let begun = operation(&store(), OperationKind::Update, OperationState::Pending);
+    let mut busy = updating("preparing");
+    if let Some(report) = &mut busy.report {
+        report.steps = vec![crate::domain::session::StepReport {
+            name: "start db".to_owned(),
+            state: "done".to_owned(),
+            started_unix_ms: 1,
+            ended_unix_ms: 2,
+        }];
+    }
+    let seen = progress(&busy, &begun, &facts(1));
+    assert_eq!(step(&seen, "prepare"), Some(StepState::Running));
+}
+
+#[test]
 fn a_store_that_updates_is_running() {
     let seen = condition(&updating("checking"), None, &facts(1));
     assert_eq!(
