@@ -29,6 +29,8 @@ use crate::{
     },
 };
 
+mod drift;
+mod tasks;
 mod updates;
 
 /// Everything that runs is ready, but for these ports, and these addresses, or their deep checks.

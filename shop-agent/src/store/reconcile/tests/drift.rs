@@ -53,19 +53,20 @@ async fn limits_changed_by_hand_are_put_right() {
     let cache = key("cache");
     let container = &machine.plan.service(&cache.service).unwrap().container;
     let right = Limits::from(container);
-    machine.engine.limit(machine.plan.digest(), [(cache.clone(), right)]);
+    machine
+        .engine
+        .limit(machine.plan.digest(), [(cache.clone(), right)]);
     machine.engine.tamper(&cache, right);
-    agent
-        .until("limits known", |_| !machine.engine.calls().is_empty())
-        .await;
-    // Somebody looks at it, then somebody changes it.
+    // It was looked at before somebody changes it.
     let mut wrong = right;
     wrong.memory_bytes /= 2;
     tokio::time::sleep(RELIST * 2).await;
     machine.engine.tamper(&cache, wrong);
     let limits = |it: &Drift| it.kind == DriftKind::Limits;
     agent
-        .until("seen", |it| it.drift.iter().any(|it| limits(it) && it.open()))
+        .until("seen", |it| {
+            it.drift.iter().any(|it| limits(it) && it.open())
+        })
         .await;
     agent
         .until("repaired", |it| {

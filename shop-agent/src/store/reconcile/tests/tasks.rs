@@ -43,7 +43,10 @@ impl Agent {
     }
 
     async fn until_ended(&mut self) -> Ending {
-        match self.until_run(|stage| matches!(stage, Stage::Ended(_))).await {
+        match self
+            .until_run(|stage| matches!(stage, Stage::Ended(_)))
+            .await
+        {
             Stage::Ended(ending) => ending,
             other => panic!("{other:?}"),
         }
@@ -83,7 +86,9 @@ async fn a_wish_said_three_times_is_one_run_and_its_end_is_told_until_it_is_reco
     agent.dies().await;
     let mut next = machine.agent();
     assert_eq!(next.until_ended().await, ending);
-    next.about_run(AboutRun::Recorded(ID.to_owned())).await.unwrap();
+    next.about_run(AboutRun::Recorded(ID.to_owned()))
+        .await
+        .unwrap();
     next.runs.changed().await.unwrap();
     assert!(next.runs.borrow().is_empty());
     next.ask(&task).await.unwrap();
@@ -108,7 +113,13 @@ async fn an_agent_that_dies_in_a_run_attaches_to_it() {
         tokio::task::yield_now().await;
     }
     let of_task = |call: &&String| call.starts_with(&format!("task {task} "));
-    let ids: BTreeSet<String> = machine.engine.calls().iter().filter(of_task).cloned().collect();
+    let ids: BTreeSet<String> = machine
+        .engine
+        .calls()
+        .iter()
+        .filter(of_task)
+        .cloned()
+        .collect();
     assert_eq!(ids.len(), 1, "{ids:?}");
     let cancel = AboutRun::Cancel(ID.to_owned(), task.clone());
     next.about_run(cancel).await.unwrap();
