@@ -113,7 +113,7 @@ pub(super) struct MaintenanceRequest {
 )]
 pub(super) struct HoldRequest {
     /// From 1 second to 7 days.
-    for_seconds: Option<u64>,
+    for_seconds: u64,
     /// Answer what would happen, write nothing.
     dry_run: Option<bool>,
     /// Shown wherever the hold is.
