@@ -3,16 +3,12 @@
 
 use std::{io, sync::Arc, time::Duration};
 
-use tokio::{
-    io::copy_bidirectional,
-    net::{TcpStream, UnixStream},
-};
+use tokio::io::copy_bidirectional;
 
 use super::{
     context::{Node, Store},
     socket::{Door, Visitor},
 };
-use crate::uplink::Address;
 
 /// Connections of one store at once: one in use, one replacing it, and room for a mistake.
 pub const PLACES: usize = 4;
@@ -61,26 +57,12 @@ async fn carry(node: &Node, mut visitor: Visitor, way: Way) -> io::Result<()> {
     };
     let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
     for address in addresses {
-        let carried = match address {
-            Address::Tcp(address) => match within(DIAL, TcpStream::connect(address)).await {
-                Ok(mut stream) => {
-                    stream.set_nodelay(true)?;
-                    within(longest, copy_bidirectional(&mut visitor, &mut stream)).await
-                }
-                Err(error) => {
-                    last = error;
-                    continue;
-                }
-            },
-            Address::Unix(path) => match within(DIAL, UnixStream::connect(path)).await {
-                Ok(mut stream) => {
-                    within(longest, copy_bidirectional(&mut visitor, &mut stream)).await
-                }
-                Err(error) => {
-                    last = error;
-                    continue;
-                }
-            },
+        let carried = match within(DIAL, address.dial()).await {
+            Ok(mut stream) => within(longest, copy_bidirectional(&mut visitor, &mut stream)).await,
+            Err(error) => {
+                last = error;
+                continue;
+            }
         };
         return carried.map(|_| ());
     }

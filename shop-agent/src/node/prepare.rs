@@ -143,7 +143,7 @@ pub async fn surroundings(node: &Node, store: &Store) -> Result<Prepared, Prepar
     let (record, ()) = futures::try_join!(
         async {
             let wanted = wanted(&record, &plans);
-            Ok::<_, PrepareError>(replicas::networks(node, &store.id, &wanted).await?)
+            Ok::<_, PrepareError>(replicas::networks(node, store, &wanted).await?)
         },
         async { Ok(volumes::ready(node, store, None).await?) },
     )?;

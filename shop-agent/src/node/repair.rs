@@ -62,7 +62,7 @@ async fn networks(
     if missing.is_empty() {
         return Ok(false);
     }
-    replicas::networks(node, &store.id, &missing).await?;
+    replicas::networks(node, store, &missing).await?;
     let missing: Vec<&str> = missing.iter().map(|network| network.as_str()).collect();
     say(
         node,

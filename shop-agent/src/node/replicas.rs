@@ -133,10 +133,13 @@ pub async fn remove(
 /// See [`ReplicaError`].
 pub async fn networks(
     node: &Node,
-    store: &StoreId,
+    store: &Store,
     wanted: &[NetworkName],
 ) -> Result<Arc<StoreRecord>, ReplicaError> {
-    let record = ranges(node, store).await?;
+    // One at a time: two containers of a new slot ask for the same network at once, and the engine calls the second an overlap.
+    let gate = store.gate("networks");
+    let _turn = gate.acquire().await.map_err(|_| ReplicaError::Closed)?;
+    let record = ranges(node, &store.id).await?;
     let place = node.place(&record);
     let specs = wanted
         .iter()

@@ -66,7 +66,7 @@ pub async fn blocking<S: Send + Sync + 'static, T: Send + 'static>(
     work: impl FnOnce(&S) -> T + Send + 'static,
 ) -> Result<T, Unfinished> {
     let shared = Arc::clone(shared);
-    tokio::task::spawn_blocking(move || work(&shared))
+    crate::blocking::off_thread(move || work(&shared))
         .await
         .map_err(|_| Unfinished)
 }

@@ -1,7 +1,11 @@
 //! A store's volumes: made once, remembered, and never made anew. A volume whose data is gone is said to be lost, and nothing that mounts it
 //! is started: an empty one in its place would look like a shop without orders. Whoever puts the data back finds it taken up again.
 
-use std::{fs, io, path::Path, sync::Arc};
+use std::{
+    fs, io,
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use shop_plan::names;
 use shop_proto::{NodeId, StoreId};
@@ -24,6 +28,8 @@ use super::{
 const MADE: &[u8] = b"made\n";
 /// In a marker: the directory was made, and waits for what is to stay in it.
 const TO_BE_FILLED: &[u8] = b"to be filled\n";
+/// Held while a marker is changed.
+static MARKING: Mutex<()> = Mutex::new(());
 /// In a marker: something was in the directory, and must be from then on.
 const FILLED: &[u8] = b"filled\n";
 
@@ -167,6 +173,8 @@ fn there(directory: &Path) -> io::Result<bool> {
     }
     let filled = entries.next().is_some();
     if filled && known != FILLED {
+        // Several look at once, and a file is replaced through one beside it.
+        let _turn = MARKING.lock().unwrap_or_else(PoisonError::into_inner);
         files::replace(&marker, FILLED, 0o600).map_err(io::Error::other)?;
     }
     Ok(filled || known != FILLED)

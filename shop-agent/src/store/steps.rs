@@ -17,7 +17,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use shop_plan::{ServicePlan, StorePlan, TaskPlan};
+use shop_plan::{StorePlan, TaskPlan};
 use shop_proto::{Digest, ReplicaKey, RunState, ServiceName, Slot, Spec};
 use tokio::time::Instant;
 

@@ -119,7 +119,7 @@ impl StoreBroker {
     async fn networks(&self, mut named: Named, key: &ReplicaKey) -> Result<Named, Status> {
         if key.slot == Slot::B && !named.record.second_slot {
             let refused = |error: ReplicaError| replies::of_replica(&error);
-            replicas::networks(&self.node, &self.store.id, &[NetworkName::AppB])
+            replicas::networks(&self.node, &self.store, &[NetworkName::AppB])
                 .await
                 .map_err(refused)?;
             let id = self.store.id.clone();
