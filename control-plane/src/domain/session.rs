@@ -7,6 +7,10 @@ use std::collections::BTreeMap;
 use shop_proto::{Digest, Generation, NodeId, ReplicaKey, Spec, StoreId};
 
 /// Something a session said or something that happened to a session.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "reports are what most events are: a box for each would buy nothing"
+)]
 #[derive(Debug, Clone)]
 pub enum FleetEvent {
     /// A node's session is up.

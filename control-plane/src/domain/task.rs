@@ -167,7 +167,7 @@ impl TaskRun {
             (_, Some(code)) if self.message.is_empty() => {
                 format!("{task} ended with exit code {code}")
             }
-            (_, Some(code)) => format!("{task}: {} (exit code {code})", self.message),
+            (_, Some(code)) => format!("{task} ended with exit code {code}: {}", self.message),
             (TaskState::Cancelled, None) if self.message.is_empty() => {
                 format!("{task} was cancelled before it began")
             }

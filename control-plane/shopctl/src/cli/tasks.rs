@@ -36,8 +36,7 @@ pub(crate) struct TaskRun {
     pub store: String,
     /// Which task; `shopctl store task list STORE` shows them.
     pub task: String,
-    /// Its arguments, in order.
-    #[arg(allow_hyphen_values = true)]
+    /// Its arguments, in order. One that starts with a hyphen comes after `--`.
     pub arguments: Vec<String>,
     /// Show what it writes until it ends.
     #[arg(short, long)]

@@ -8,7 +8,6 @@ pub(super) async fn explain(session: &Session, store: &str) -> anyhow::Result<()
     session
         .printer
         .result(&explanation, || describe(&explanation))
-        .map_err(Into::into)
 }
 
 /// Each cause stands under what it causes.

@@ -20,6 +20,8 @@ use crate::{
 
 /// Between two looks at what a run has written.
 const POLL: Duration = Duration::from_secs(1);
+/// Looks that may fail before somebody is told.
+const PATIENT: u32 = 5;
 
 pub(super) async fn run(session: &Session, command: TaskCommand) -> anyhow::Result<()> {
     let client = session.client().await?;
@@ -126,7 +128,7 @@ fn show(text: &str) -> anyhow::Result<()> {
 struct Output {
     read: u64,
     held: Vec<u8>,
-    complained: bool,
+    failures: u32,
 }
 
 impl Output {
@@ -149,11 +151,11 @@ impl Output {
         if text.is_empty() { text } else { text + "\n" }
     }
 
-    /// Once: the agent may not have begun, or nobody here may read what it says.
+    /// Once, and not at first: the container may not be there yet.
     fn complain(&mut self, error: &anyhow::Error) {
-        if !self.complained {
+        self.failures += 1;
+        if self.failures == PATIENT {
             note(&format!("its output cannot be read now: {error}"));
-            self.complained = true;
         }
     }
 }

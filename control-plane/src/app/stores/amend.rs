@@ -5,7 +5,7 @@ use shop_plan::{RENDER_VERSIONS, StorePlan, Template};
 use shop_proto::{Digest, Revision, Spec};
 
 use super::{
-    change::{precondition, refused},
+    change::{Decided, precondition, refused},
     check_key, check_reason,
     preview::{self, Origin, Refused},
     replay, target,
@@ -107,9 +107,13 @@ impl App {
                 &mut tx,
                 caller,
                 &action,
-                (kind, request),
-                (store, latest),
-                decision,
+                Decided {
+                    kind,
+                    request,
+                    store,
+                    latest,
+                    decision,
+                },
             )
             .await?;
         tx.commit().await?;

@@ -17,6 +17,17 @@ use crate::{
     operations::settle,
 };
 
+/// What was decided about a request, and on what.
+pub(super) struct Decided {
+    pub kind: OperationKind,
+    /// Digest of the request, for its idempotency key.
+    pub request: Digest,
+    pub store: Store,
+    /// Its newest operation.
+    pub latest: Option<Operation>,
+    pub decision: Decision,
+}
+
 impl App {
     /// Wants a store running.
     ///
@@ -106,9 +117,13 @@ impl App {
                 &mut tx,
                 caller,
                 &input,
-                (kind, request),
-                (store, latest),
-                decision,
+                Decided {
+                    kind,
+                    request,
+                    store,
+                    latest,
+                    decision,
+                },
             )
             .await?;
         tx.commit().await?;
@@ -121,10 +136,15 @@ impl App {
         tx: &mut Tx,
         caller: &Caller,
         input: &StoreAction,
-        (kind, request): (OperationKind, Digest),
-        (store, latest): (Store, Option<Operation>),
-        decision: Decision,
+        decided: Decided,
     ) -> Result<OperationView, AppError> {
+        let Decided {
+            kind,
+            request,
+            store,
+            latest,
+            decision,
+        } = decided;
         let now = self.context().clock.now();
         let key = input.idempotency_key.as_deref();
         let operation = match (decision, latest) {

@@ -1,9 +1,11 @@
+//! Each cause is found, named and shown, and the next command is the one that helps.
+
 use shop_proto::{ReplicaKey, RunState, Slot};
 
 use super::*;
 use crate::domain::{
     node::Link,
-    session::{Capacity, DriftReport, HeldBackReport, ReplicaReport, UpdateReport},
+    session::{Capacity, DriftReport, HeldBackReport, ReplicaReport, StoreReport, UpdateReport},
     testing::{at, operation, report, store},
 };
 
