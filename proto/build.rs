@@ -4,12 +4,13 @@ use std::{env, error::Error, fs, path::PathBuf};
 
 use prost::Message;
 
-const FILES: [&str; 6] = [
+const FILES: [&str; 7] = [
     "shopfleet/common/v1/common.proto",
     "shopfleet/enrollment/v1/enrollment.proto",
     "shopfleet/agent/v1/agent.proto",
     "shopfleet/node/v1/node.proto",
     "shopfleet/broker/v1/broker.proto",
+    "shopfleet/admin/v1/operation.proto",
     "shopfleet/admin/v1/admin.proto",
 ];
 

@@ -93,10 +93,10 @@ fn never_ready(door: &Door, store: &Store, seconds: u32) -> anyhow::Result<Durat
 /// From one replica of web and php-fpm to three of each that serve, and back.
 fn scale(door: &Door, store: &Store) -> anyhow::Result<Duration> {
     let began = Instant::now();
-    let three = json!({"services": {"web": 3, "php-fpm": 3}});
+    let three = json!({"replicas": {"web": 3, "php-fpm": 3}});
     let id = ask(door, &store.name, "scale", &three)?;
     let ended = follow(door, &id, began)?.succeeded().context("1 to 3")?;
-    let one = json!({"services": {"web": 1, "php-fpm": 1}});
+    let one = json!({"replicas": {"web": 1, "php-fpm": 1}});
     change(door, &store.name, "scale", &one)?
         .succeeded()
         .context("3 to 1")?;

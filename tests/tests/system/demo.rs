@@ -17,8 +17,12 @@ fn orders_go_on_while_buttons_are_pressed() -> anyhow::Result<()> {
         .find(|line| line.starts_with("orders="))
         .unwrap_or_default();
     let figure = |name: &str| {
-        last.split(' ')
-            .find_map(|pair| pair.strip_prefix(name)?.strip_prefix('=')?.parse::<u64>().ok())
+        last.split(' ').find_map(|pair| {
+            pair.strip_prefix(name)?
+                .strip_prefix('=')?
+                .parse::<u64>()
+                .ok()
+        })
     };
     println!("{last}");
     assert!(figure("orders") > Some(10), "{said}");

@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use anyhow::Context;
 use shop_tests::engine_proxy::{EngineProxy, Fault, Rule};
 use shop_tests::fleet::{Fleet, PATIENCE, Store};
 use shop_tests::host::{GATEWAY, SecondHost};
@@ -224,7 +225,9 @@ fn docker_killed_while_stores_are_made() -> anyhow::Result<()> {
         )?;
         host.kill_docker()?;
         store.wait_status_through_outage("running")?;
-        store.wait_serving(Duration::from_secs(60))?;
+        store
+            .wait_serving(Duration::from_secs(60))
+            .with_context(|| picture(&host))?;
         one_of_each(&host, &store)?;
         println!(
             "round {round}: Docker killed after {moment:?}, running after {:?}",
@@ -233,4 +236,12 @@ fn docker_killed_while_stores_are_made() -> anyhow::Result<()> {
         gone(&host, &store, &id)?;
     }
     Ok(())
+}
+
+/// What the host looks like, for a story that gave up.
+fn picture(host: &SecondHost) -> String {
+    let containers = host
+        .docker(&["ps", "--all", "--format", "{{.Names}} {{.Status}}"])
+        .unwrap_or_else(|error| format!("{error:#}"));
+    format!("{containers}\n{}", host.log_tail("agent.log"))
 }

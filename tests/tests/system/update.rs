@@ -183,7 +183,7 @@ fn an_irreversible_update_asks_first_and_announces_its_maintenance() -> anyhow::
 #[test]
 fn scaling_out_and_in_and_a_frozen_replica_lose_no_request() -> anyhow::Result<()> {
     let scene = open("wide", "refshop@2")?;
-    let three = json!({"services": {"web": 3, "php-fpm": 3}});
+    let three = json!({"replicas": {"web": 3, "php-fpm": 3}});
     change(&scene.door, &scene.store.name, "scale", &three)?.succeeded()?;
     let ready = scene
         .store
@@ -194,7 +194,7 @@ fn scaling_out_and_in_and_a_frozen_replica_lose_no_request() -> anyhow::Result<(
         .count();
     assert_eq!(ready, 9, "3 web, 3 php-fpm, db, cache, search");
     scene.orders(2)?;
-    let one = json!({"services": {"web": 1, "php-fpm": 1}});
+    let one = json!({"replicas": {"web": 1, "php-fpm": 1}});
     change(&scene.door, &scene.store.name, "scale", &one)?.succeeded()?;
     scene.orders(2)?;
     scene.close_without_a_failure()
