@@ -133,6 +133,9 @@ impl World {
             if stale(self, &container.key) {
                 continue;
             }
+            if goal == Goal::Run && self.going_by_hand(&container) {
+                self.notice(DriftKind::Container, &container.key, DriftWhat::Removed);
+            }
             if goal == Goal::Run && self.limited_by_hand(&container) {
                 self.notice(DriftKind::Limits, &container.key, DriftWhat::Changed);
             }
@@ -140,14 +143,18 @@ impl World {
                 && goal == Goal::Run
                 && !first
             {
-                if let Some(what) = by_hand(&exit) {
+                let what = by_hand(&exit);
+                if let Some(what) = what {
                     self.notice(DriftKind::Container, &container.key, what);
                 }
                 self.ended(&container.key, &exit, now, unit);
-                ended.push(Ended {
-                    key: container.key,
-                    exit,
-                });
+                // What somebody stopped did not end by itself.
+                if what != Some(DriftWhat::Stopped) {
+                    ended.push(Ended {
+                        key: container.key,
+                        exit,
+                    });
+                }
             }
         }
         ended
@@ -155,6 +162,13 @@ impl World {
 
     fn notice(&mut self, kind: DriftKind, key: &ReplicaKey, what: DriftWhat) {
         self.noticed.push((kind, key.clone(), what));
+    }
+
+    /// Whether a container that ran is being removed, and not by us: we stop first.
+    fn going_by_hand(&self, container: &Container) -> bool {
+        let known = self.replicas.get(&container.key);
+        container.state == ContainerState::Going
+            && known.is_some_and(|known| container_runs(&known.state))
     }
 
     /// Whether a running container has other limits than when it was looked at last, and not from us.

@@ -25,7 +25,7 @@ impl Engine {
             ("label".to_owned(), vec![format!("{}={node}", label::NODE)]),
             (
                 "event".to_owned(),
-                words(&["create", "start", "die", "oom", "destroy"]),
+                words(&["create", "start", "die", "oom", "destroy", "update"]),
             ),
         ]);
         // These say a name and no labels.

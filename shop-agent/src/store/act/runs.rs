@@ -86,10 +86,7 @@ fn judged(exit: TaskExit) -> (RunOutcome, String) {
             "it was killed for using more memory than its limit".to_owned(),
         ),
         (.., 0) => (RunOutcome::Done, String::new()),
-        _ => (
-            RunOutcome::Failed,
-            format!("it ended with exit code {code}"),
-        ),
+        _ => (RunOutcome::Failed, String::new()),
     }
 }
 

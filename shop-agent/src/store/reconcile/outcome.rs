@@ -153,7 +153,9 @@ impl<E: StoreEngine> Reconciler<E> {
         let (task, id) = (&run.task, &run.run);
         tracing::info!(%task, run = %id, outcome = ?ending.outcome, "run ended");
         if *by == RunBy::Schedule && ending.outcome != RunOutcome::Done {
-            let message = format!("scheduled task {task}, run {id}: {}", ending.message);
+            let code = ending.exit_code.unwrap_or(-1);
+            let why = &ending.message;
+            let message = format!("scheduled run {id} did not end well (exit code {code}) {why}");
             self.event("task_failed", "error", message, Some(task.clone()));
         }
     }

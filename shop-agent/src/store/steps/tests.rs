@@ -7,7 +7,7 @@ use std::{
 };
 
 use proptest::prelude::*;
-use shop_plan::StorePlan;
+use shop_plan::{ServicePlan, StorePlan};
 use shop_proto::{ReplicaKey, RunState, ServiceName, Slot, Spec};
 use tokio::time::Instant;
 
