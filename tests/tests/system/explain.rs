@@ -102,12 +102,12 @@ fn what_operators_did_to_a_store() -> anyhow::Result<()> {
     assert!(tells(&named(&store, "paused")?, "shopctl store wake asked"));
     ctl(&["store", "wake", "asked", "--wait"])?;
 
-    ctl(&["store", "maintenance", "asked", "on", "--wait"])?;
+    ctl(&["store", "maintenance", "on", "asked", "--wait"])?;
     assert!(tells(
         &named(&store, "maintenance")?,
-        "shopctl store maintenance asked off"
+        "shopctl store maintenance off asked"
     ));
-    ctl(&["store", "maintenance", "asked", "off", "--wait"])?;
+    ctl(&["store", "maintenance", "off", "asked", "--wait"])?;
 
     let bad = json!({"parameters": {"drill": "sick"}, "watch": window(15)});
     change(&Door::open()?, "asked", "update", &bad)?;

@@ -22,7 +22,7 @@ pub(super) fn besides(facts: &Facts<'_>) -> Found {
             )
             .shown_by(asked_by(facts, OperationKind::Maintenance))
             .then(
-                format!("shopctl store maintenance {name} off"),
+                format!("shopctl store maintenance off {name}"),
                 "let them in",
             );
     }

@@ -1,5 +1,6 @@
 //! Which service is not well, and why: from what buyers miss down to the service that keeps the others from being ready.
 
+use jiff::{SignedDuration, Timestamp};
 use shop_proto::Slot;
 
 use super::{Facts, Found};
@@ -115,22 +116,48 @@ fn behind(facts: &Facts<'_>, found: Found, replica: &ReplicaReport) -> Found {
                     "not_made",
                     format!("{} has not been made yet", label(replica)),
                 ),
+                ("starting", None) if slow(facts, replica) => (
+                    "probe_fails",
+                    format!(
+                        "{} has started and does not answer its probe",
+                        label(replica)
+                    ),
+                ),
                 _ => ("starting", format!("{} is starting", label(replica))),
             };
             let exit = replica
                 .exit_code
                 .map_or_else(String::new, |code| format!("exit code {code}"));
-            found
+            let found = found
                 .because(code, what)
                 .shown_by(exit)
+                .shown_by(since(replica))
                 .shown_by(restarts)
                 .shown_by(replica.reason.clone())
-                .then(logs, "what it said last")
-                .then(
-                    format!("shopctl store rollback {name}"),
-                    "if it began with the last update",
-                )
+                .then(logs, "what it said last");
+            if facts.store.spec.revision.number == 1 {
+                return found;
+            }
+            found.then(
+                format!("shopctl store rollback {name}"),
+                "if it began with the last update",
+            )
         }
+    }
+}
+
+/// Longer than anything of ours takes from its start to its first answer.
+const SLOW: SignedDuration = SignedDuration::from_secs(30);
+
+fn slow(facts: &Facts<'_>, replica: &ReplicaReport) -> bool {
+    let began = Timestamp::from_millisecond(replica.since_unix_ms);
+    replica.since_unix_ms > 0 && began.is_ok_and(|began| facts.now.duration_since(began) > SLOW)
+}
+
+fn since(replica: &ReplicaReport) -> String {
+    match Timestamp::from_millisecond(replica.since_unix_ms) {
+        Ok(at) if replica.since_unix_ms > 0 => format!("so since {at}"),
+        _ => String::new(),
     }
 }
 

@@ -160,6 +160,16 @@ fn a_database_that_ends_comes_before_what_needs_it() {
 }
 
 #[test]
+fn a_service_that_never_answers_is_told_from_one_that_is_starting() {
+    let mut scene = Scene::running();
+    scene.store.status = StoreStatus::Provisioning;
+    scene.replica("php-fpm", "starting", "").since_unix_ms = at(90).as_millisecond();
+    assert_eq!(scene.codes(), ["starting"]);
+    scene.report().replicas[0].since_unix_ms = at(10).as_millisecond();
+    assert_eq!(scene.codes(), ["probe_fails"]);
+}
+
+#[test]
 fn what_keeps_a_store_from_a_place() {
     let mut scene = Scene::running();
     scene.store.placement = None;
