@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use anyhow::Context;
 use serde_json::json;
 use shop_tests::change::{ask, follow, site, window};
 use shop_tests::docker;
@@ -36,10 +37,16 @@ fn at(started: Instant, moment: Duration) -> anyhow::Result<()> {
     .map(drop)
 }
 
-/// A door of its own each time: the one before may have lost its control plane.
+/// A door of its own each time, once there is one: the control plane may just have been killed.
+fn door() -> anyhow::Result<Door> {
+    let open = || Ok(Door::open().ok());
+    let door = wait_for("the control plane answers", PATIENCE, open, Option::is_some)?;
+    door.context("waited for")
+}
+
 fn update(store: &Store, name: &str) -> anyhow::Result<String> {
     let body = json!({"parameters": {"shop_name": name}, "watch": window(2)});
-    ask(&Door::open()?, &store.name, "update", &body)
+    ask(&door()?, &store.name, "update", &body)
 }
 
 #[test]
@@ -62,7 +69,7 @@ fn an_update_survives_kills_at_seeded_moments() -> anyhow::Result<()> {
         at(started, moment)?;
         let hit = docker::kill(&victim).is_ok();
         println!("round {round}: {victim} after {moment:?}, hit: {hit}");
-        follow(&Door::open()?, &operation, started)?.succeeded()?;
+        follow(&door()?, &operation, started)?.succeeded()?;
         store.wait_status_through_outage("running")?;
         let one_slot = |running: &Vec<(String, String)>| running.len() == 5;
         wait_for(
