@@ -20,6 +20,20 @@ const UPGRADE: Duration = Duration::from_secs(600);
 const BINARIES: [&str; 3] = ["control-plane", "shop-agent", "shopctl"];
 const SMALL: &str = "store-agent";
 
+/// Forty have to fit into what one machine can reserve.
+const SMALL_STORE: [&str; 10] = [
+    "--profile",
+    "search=none",
+    "--set",
+    "php_children=2",
+    "--set",
+    "db_buffer=32M",
+    "--resources",
+    "php-fpm.memory=96M",
+    "--resources",
+    "db.memory=160M",
+];
+
 /// Container of a service and when it started, of all stores.
 type Services = BTreeMap<String, String>;
 
@@ -27,7 +41,7 @@ type Services = BTreeMap<String, String>;
 fn forty_stores_serve_while_everything_of_ours_is_replaced_and_put_back() -> anyhow::Result<()> {
     let fleet = Fleet::installed()?;
     let stores: Vec<Store> = (0..STORES)
-        .map(|n| fleet.create(&format!("fleet-{n}"), &["--profile", "search=none"]))
+        .map(|n| fleet.create(&format!("fleet-{n}"), &SMALL_STORE))
         .collect::<anyhow::Result<_>>()?;
     for store in &stores {
         store.wait_status("running")?;
