@@ -55,6 +55,7 @@ impl SecondHost {
         };
         // One that a killed run left behind.
         let _ = ip(&["netns", "delete", NAME]);
+        let _ = ip(&["link", "delete", "sfveth0"]);
         ip(&["netns", "add", NAME])?;
         ip(&[
             "link", "add", "sfveth0", "type", "veth", "peer", "name", "sfveth1", "netns", NAME,

@@ -21,7 +21,7 @@ const BINARIES: [&str; 3] = ["control-plane", "shop-agent", "shopctl"];
 const SMALL: &str = "store-agent";
 
 /// Forty have to fit into what one machine can reserve.
-const SMALL_STORE: [&str; 10] = [
+const SMALL_STORE: [&str; 14] = [
     "--profile",
     "search=none",
     "--set",
@@ -32,6 +32,10 @@ const SMALL_STORE: [&str; 10] = [
     "php-fpm.memory=96M",
     "--resources",
     "db.memory=160M",
+    "--resources",
+    "php-fpm.cpu=0.4",
+    "--resources",
+    "db.cpu=0.3",
 ];
 
 /// Container of a service and when it started, of all stores.
