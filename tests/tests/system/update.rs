@@ -181,7 +181,7 @@ fn an_irreversible_update_asks_first_and_announces_its_maintenance() -> anyhow::
 }
 
 #[test]
-fn scaling_out_and_in_and_a_frozen_replica_lose_no_request() -> anyhow::Result<()> {
+fn scaling_out_and_in_loses_no_request() -> anyhow::Result<()> {
     let scene = open("wide", "refshop@2")?;
     let three = json!({"replicas": {"web": 3, "php-fpm": 3}});
     change(&scene.door, &scene.store.name, "scale", &three)?.succeeded()?;
