@@ -1,4 +1,4 @@
-//! `repair`: each service killed in turn, a release that cannot start, and two more replicas; how long until it is right again.
+//! `repair`: each service killed in turn, a release that ends soon after its start, and two more replicas; how long until it is right again.
 
 use std::time::{Duration, Instant};
 
@@ -32,7 +32,7 @@ pub fn run(rounds: u32, seconds: u32) -> anyhow::Result<()> {
         for (name, series) in &mut killed {
             series.push(kill(&store, name)?);
         }
-        back.push(never_ready(&door, &store, seconds)?);
+        back.push(crashing(&door, &store, seconds)?);
         scaled.push(scale(&door, &store)?);
         eprintln!("round {round} of {rounds}");
     }
@@ -41,7 +41,7 @@ pub fn run(rounds: u32, seconds: u32) -> anyhow::Result<()> {
     for (name, series) in &killed {
         println!("{}", series.row(&format!("{name} killed, serving")));
     }
-    println!("{}", back.row("bad image, taken back"));
+    println!("{}", back.row("release that crashes, back"));
     println!("{}", scaled.row("web and php-fpm, 1 to 3"));
     let worst = |names: &[&str]| {
         killed
@@ -79,8 +79,8 @@ fn kill(store: &Store, name: &str) -> anyhow::Result<Duration> {
     Ok(took)
 }
 
-/// A release that never becomes ready: from the request until the store runs the one before and says so.
-fn never_ready(door: &Door, store: &Store, seconds: u32) -> anyhow::Result<Duration> {
+/// A release that ends soon after its start: from the request until the store runs the one before and says so.
+fn crashing(door: &Door, store: &Store, seconds: u32) -> anyhow::Result<Duration> {
     let body = json!({"parameters": {"drill": "crash"}, "watch": window(seconds)});
     let ended = change(door, &store.name, "update", &body)?;
     if ended.state != "failed" {

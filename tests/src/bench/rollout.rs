@@ -50,7 +50,7 @@ pub fn run(count: u32, seconds: u32) -> anyhow::Result<()> {
         )
     };
     let rollout = wait_every(PAUSE, "the rollout halts", LIMIT, look, ended)?;
-    let seconds = began.elapsed().as_secs_f64();
+    let took = began.elapsed().as_secs_f64();
     let touched: Vec<&str> = rollout["stores"]
         .as_array()
         .into_iter()
@@ -71,7 +71,7 @@ pub fn run(count: u32, seconds: u32) -> anyhow::Result<()> {
     println!("touched: {}", touched.join(", "));
     println!("state: {}, {}", rollout["state"], rollout["message"]);
     println!(
-        "stores={count} failed_requests={failed} halted_in_wave={} seconds={seconds:.1}",
+        "stores={count} failed_requests={failed} halted_in_wave={} seconds={took:.1}",
         rollout["wave"]
     );
     Ok(())

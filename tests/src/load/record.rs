@@ -61,12 +61,6 @@ impl Recorder {
         self.began.elapsed()
     }
 
-    /// The moment the load began.
-    #[must_use]
-    pub const fn began(&self) -> Instant {
-        self.began
-    }
-
     /// A request that was answered as it should.
     pub fn answered(&self, due: Instant) {
         let at = due.saturating_duration_since(self.began);

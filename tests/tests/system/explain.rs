@@ -54,7 +54,7 @@ fn named(store: &Store, code: &str) -> anyhow::Result<Explanation> {
     Ok(found)
 }
 
-/// The first word after `shopctl store`, or the whole command: what an operator is told to type.
+/// Whether an operator is told to type a command that begins like this.
 fn tells(explanation: &Explanation, command: &str) -> bool {
     explanation
         .next
