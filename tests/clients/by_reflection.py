@@ -79,7 +79,7 @@ def main():
         watched = next(iter(admin.stream("WatchStores", timeout=30)))
         if not watched.change_seq:
             raise SystemExit("WatchStores began without a change_seq")
-        finish(admin, admin.call("DeleteStore", store=store))
+        finish(admin, admin.call("DeleteStore", store=store, now=True))
     print(f"{store}: created, watched and deleted")
 
 
