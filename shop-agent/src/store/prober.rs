@@ -97,6 +97,12 @@ impl Prober {
         }
     }
 
+    /// Whether this is being asked: an answer may still be on its way when it no longer is.
+    #[must_use]
+    pub fn asks(&self, ask: &Ask) -> bool {
+        self.asking.contains_key(ask)
+    }
+
     /// Asks exactly these from now on. `question` is called for new ones only; one without a question is skipped.
     pub fn set(&mut self, wanted: &[Ask], mut question: impl FnMut(&Ask) -> Option<Question>) {
         self.asking.retain(|ask, task| {

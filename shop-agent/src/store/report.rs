@@ -275,10 +275,12 @@ fn state(input: &Input<'_>, world: &World, complaints: &Complaints, goal: Goal) 
                         .get(&it.key)
                         .is_some_and(|replica| replica.running() && !replica.health.bad())
                 });
+                // What is coming or leaving is told by the update.
+                let in_force =
+                    |key: &ReplicaKey| input.wanted().any(|it| !it.next && it.key == *key);
                 let looping = world.records.iter().any(|(target, record)| {
-                    let coming =
-                        |key: &ReplicaKey| input.wanted().any(|it| it.next && it.key == *key);
-                    record.looping() && !matches!(target, Target::Replica(key) if coming(key))
+                    record.looping()
+                        && !matches!(target, Target::Replica(key) if !in_force(key))
                 });
                 if well && !looping && complaints.deep.is_none() {
                     State::Running

@@ -291,7 +291,10 @@ impl World {
         self.touch(key);
         self.ready_since.remove(key);
         self.replicas.remove(key);
-        self.well(&Target::Replica(key.clone()));
+        let target = Target::Replica(key.clone());
+        self.well(&target);
+        // What comes in its place has not failed yet.
+        self.records.remove(&target);
     }
 
     /// We gave it these limits.

@@ -238,6 +238,9 @@ impl<E: StoreEngine> Reconciler<E> {
     }
 
     pub(super) fn answered(&mut self, answer: Answer) {
+        if !self.prober.asks(&answer.ask) {
+            return;
+        }
         let now = Instant::now();
         match (&answer.ask, &answer.verdict) {
             (Ask::Replica(key, start, _), verdict) => {
