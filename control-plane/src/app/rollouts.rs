@@ -93,9 +93,16 @@ impl App {
                 found.last().map(|last| cursor::encode(&[&last.id]))
             })
             .flatten();
-        let mut items = Vec::with_capacity(found.len());
+        let mut items: Vec<RolloutView> = Vec::with_capacity(found.len());
+        let mut stores = 0;
         for rollout in found {
             let members = tx.rollout_members(&rollout.id).await?;
+            stores += members.len();
+            // Two hundred rollouts of a large fleet are more than fits into one answer: the page ends early.
+            if let Some(last) = items.last().filter(|_| stores > MAX_STORES) {
+                let next = Some(cursor::encode(&[&last.rollout.id]));
+                return Ok(Page { items, next });
+            }
             items.push(RolloutView { rollout, members });
         }
         Ok(Page { items, next })
@@ -179,6 +186,13 @@ impl App {
                 );
             }
             _ => return skip("deleting", "the store is being deleted".to_owned()),
+        }
+        // From a backup, what was wanted then is not to be carried out over what was done since.
+        if store.newest_held() > store.generation {
+            return skip(
+                "needs_review",
+                "its node or agent holds something newer than this control plane knows; look at it first".to_owned(),
+            );
         }
         let now = self.context().clock.now().as_millisecond();
         match store.spec.hold_until_unix_ms {
@@ -272,18 +286,18 @@ impl App {
                     skip => sitting_out.push(member(view.store, skip)),
                 }
             }
+            if taking_part.len() + sitting_out.len() > MAX_STORES {
+                return Err(AppError::conflict(
+                    "too_many_stores",
+                    format!(
+                        "a rollout reaches at most {MAX_STORES} stores; choose a narrower selector"
+                    ),
+                ));
+            }
             match found.next {
                 Some(token) => page.token = Some(token),
                 None => break,
             }
-        }
-        if taking_part.len() + sitting_out.len() > MAX_STORES {
-            return Err(AppError::conflict(
-                "too_many_stores",
-                format!(
-                    "a rollout reaches at most {MAX_STORES} stores; choose a narrower selector"
-                ),
-            ));
         }
         if taking_part.is_empty() {
             let why = match last_refusal {

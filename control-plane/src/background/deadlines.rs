@@ -6,10 +6,12 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::{
     app::App,
-    db::DbError,
+    db::{DbError, Tx},
     domain::{
         audit::{AuditRecord, Decision},
         deletion::grace_over,
+        node::Link,
+        store::Store,
     },
     operations::settle,
 };
@@ -39,12 +41,24 @@ async fn forget_sessions(app: &App) -> Result<(), DbError> {
 /// Ends the time of grace of stores. Each in a transaction of its own.
 async fn delete_what_is_due(app: &App, now: Timestamp) -> Result<(), DbError> {
     let context = app.context();
-    let due = context.db.read().await?.stores_to_delete(now).await?;
+    let mut tx = context.db.read().await?;
+    let mut due = Vec::new();
+    for id in tx.stores_to_delete(now).await? {
+        if let Some(store) = tx.store(&id).await?
+            && heard_of(&mut tx, &store).await?
+        {
+            due.push(id);
+        }
+    }
+    drop(tx);
     for id in due {
         let mut tx = context.db.write().await?;
         let Some(before) = tx.store(&id).await? else {
             continue;
         };
+        if !heard_of(&mut tx, &before).await? {
+            continue;
+        }
         if let Some(mut store) = grace_over(&before, now) {
             settle(&mut tx, &mut store, &before, app.limits(), now).await?;
             tx.audit(AuditRecord {
@@ -62,6 +76,16 @@ async fn delete_what_is_due(app: &App, now: Timestamp) -> Result<(), DbError> {
         }
     }
     Ok(())
+}
+
+/// Whether its node has said what it holds: only then is it known whether we come from a backup, and the deletion was taken back since.
+/// A node that was removed says nothing any more.
+async fn heard_of(tx: &mut Tx, store: &Store) -> Result<bool, DbError> {
+    let Some(placement) = &store.placement else {
+        return Ok(true);
+    };
+    let node = tx.node(&placement.node).await?;
+    Ok(node.is_none_or(|node| matches!(node.link, Link::Up { .. })))
 }
 
 async fn tick(app: App) -> Result<(), DbError> {

@@ -33,6 +33,12 @@ pub(super) async fn look(app: &App, tx: &mut Tx, store: &Store) -> Result<(), Db
         None | Some(Setback::Halted { .. }) => return Ok(()),
         Some(setback) => setback,
     };
+    // What was asked for here, because it served, cannot have been tried: an agent that says so could have two revisions take each other's
+    // place for ever.
+    let latest = tx.latest_operation(&store.id).await?;
+    if latest.is_none_or(|latest| latest.generation < tried.asked) {
+        return Ok(());
+    }
     let Some(serving) = serving(tx, store).await? else {
         return Ok(());
     };

@@ -40,7 +40,8 @@ fn changeable(run: &TaskRun) -> Vec<Arg> {
 }
 
 impl Tx {
-    /// A new run. Of those of its store that have ended, only the newest `keep` stay.
+    /// A new run. Of those of its store that have ended, only the newest `keep` stay. So of those that no operator asked for, ended or not:
+    /// an agent that makes runs up fills nothing.
     ///
     /// # Errors
     /// [`DbError::Taken`] when there is one with this id.
@@ -62,7 +63,7 @@ impl Tx {
         )
         .await?;
         self.execute(
-            "DELETE FROM task_runs WHERE store_id = $1 AND state NOT IN ('pending', 'queued', 'running') AND id NOT IN \
+            "DELETE FROM task_runs WHERE store_id = $1 AND (requested_by = '' OR state NOT IN ('pending', 'queued', 'running')) AND id NOT IN \
              (SELECT id FROM task_runs WHERE store_id = $1 ORDER BY created_at DESC, id DESC LIMIT $2)",
             args![&run.store, keep],
         )

@@ -57,13 +57,17 @@ pub fn delete(store: &Store, latest: Option<&Operation>, due: Due) -> Result<Dec
 }
 
 /// The store once its time of grace is over; `None` while it is not.
+///
+/// A control plane that is behind, from a backup, ends no time of grace: the deletion may have been taken back since, and then only an
+/// operator's word may remove data.
 #[must_use]
 pub fn grace_over(store: &Store, now: Timestamp) -> Option<Store> {
     let Lifecycle::Grace { until, .. } = store.lifecycle else {
         return None;
     };
     let lifecycle = store.lifecycle.next(LifecycleEvent::Delete).ok()?;
-    (until <= now).then(|| changed(store, lifecycle, OperationKind::Delete))
+    let behind = store.newest_held() > store.generation;
+    (until <= now && !behind).then(|| changed(store, lifecycle, OperationKind::Delete))
 }
 
 /// The store when its operator gives up on its node. `node` is the node's session, `None` when the node was removed.
@@ -131,6 +135,17 @@ mod tests {
         assert_eq!(next.lifecycle, Lifecycle::Deleting);
         assert!(next.generation > waiting.generation);
         assert_eq!(grace_over(&next, at(61)), None);
+    }
+
+    #[test]
+    fn a_control_plane_that_is_behind_ends_no_time_of_grace() {
+        let mut waiting = change(&store(), Due::At(at(60)));
+        waiting.on_node.generation = waiting.generation.get() + 1;
+        assert_eq!(grace_over(&waiting, at(90)), None);
+        // An operator says so: above what the node holds.
+        let next = change(&waiting, Due::Now);
+        assert_eq!(next.lifecycle, Lifecycle::Deleting);
+        assert_eq!(next.generation.get(), waiting.generation.get() + 2);
     }
 
     #[test]

@@ -46,12 +46,20 @@ pub struct Store {
     pub change_seq: u64,
 }
 
+/// More changes of one store than any backup misses. Who claims to hold more lies, and must not use numbers up: a store whose generation
+/// cannot grow any more could be neither stopped nor deleted.
+const FURTHEST_AHEAD: u64 = 1 << 32;
+
 impl Store {
     /// The newest generation that anybody is known to hold.
     #[must_use]
     pub fn newest_held(&self) -> Generation {
-        let held = self.on_node.generation.max(self.on_agent.generation);
-        Generation::new(held).map_or(self.generation, |held| held.max(self.generation))
+        let furthest = self.generation.get().saturating_add(FURTHEST_AHEAD);
+        [self.on_node.generation, self.on_agent.generation]
+            .into_iter()
+            .filter(|held| *held <= furthest)
+            .filter_map(Generation::new)
+            .fold(self.generation, Ord::max)
     }
 }
 

@@ -1,6 +1,7 @@
 //! The control plane's core on real databases: every test runs on SQLite, and on PostgreSQL when `SHOPFLEET_TEST_POSTGRES` names one.
 
 mod access;
+mod behind;
 mod deletion;
 mod faults;
 mod harness;

@@ -292,7 +292,8 @@ impl State {
     /// Says that a store is to be removed: the tombstone is on disk before anything is torn down.
     ///
     /// # Errors
-    /// [`AcceptError::GenerationOutdated`] when a newer assignment is held.
+    /// [`AcceptError::GenerationOutdated`] when a newer assignment is held, [`AcceptError::ContentChanged`] when this generation was an
+    /// assignment: whoever orders this comes from a backup and does not know that the store is wanted again.
     pub fn bury(
         &self,
         store: &StoreId,
@@ -312,10 +313,12 @@ impl State {
             return Ok(self.put_tombstone(&mut inner, tombstone)?);
         }
         let remains = inner.stores.get(store);
-        if let Some(held) = remains.filter(|held| generation < held.newest.generation) {
-            return Err(AcceptError::GenerationOutdated {
-                held: held.newest.generation,
-            });
+        match remains.map(|held| held.newest.generation) {
+            Some(held) if generation < held => {
+                return Err(AcceptError::GenerationOutdated { held });
+            }
+            Some(held) if generation == held => return Err(AcceptError::ContentChanged),
+            _ => {}
         }
         let remains = remains.map(|record| StoreRecord::clone(record));
         let tombstone = Tombstone::new(store.clone(), generation, remains);

@@ -162,6 +162,11 @@ fn a_tombstone_wins_over_everything_that_comes_later() {
         state.bury(&one, Generation::new(4).unwrap()),
         Err(AcceptError::GenerationOutdated { .. })
     ));
+    // From a control plane that has lost what it ordered last, such as a deletion taken back.
+    assert!(matches!(
+        state.bury(&one, Generation::new(5).unwrap()),
+        Err(AcceptError::ContentChanged)
+    ));
     state.bury(&one, Generation::new(6).unwrap()).unwrap();
     assert!(matches!(
         accept(&state, order(ONE, 7, spec(1))),
