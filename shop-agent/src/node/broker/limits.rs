@@ -25,6 +25,12 @@ const QUESTIONS: Rate = Rate {
     burst: 60.0,
     per_second: 20.0,
 };
+/// Reading a log from its first line: the engine goes through all of it, which are many megabytes. Whoever follows a run asks once a
+/// second.
+const READINGS: Rate = Rate {
+    burst: 10.0,
+    per_second: 2.0,
+};
 /// Once for each start of an agent; each is a write on the node's disk and a message to the control plane.
 pub(super) const INTRODUCTIONS: Rate = Rate {
     burst: 10.0,
@@ -82,6 +88,14 @@ impl Turns {
         Self {
             pace: Pace::new(QUESTIONS, now),
             places: Semaphore::const_new(AT_ONCE),
+        }
+    }
+
+    /// Of whole logs: one after the other.
+    pub(super) const fn of_readings(now: Instant) -> Self {
+        Self {
+            pace: Pace::new(READINGS, now),
+            places: Semaphore::const_new(1),
         }
     }
 

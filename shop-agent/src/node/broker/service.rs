@@ -50,6 +50,7 @@ pub(super) struct StoreBroker {
     changes: Pace,
     introductions: Pace,
     questions: Turns,
+    readings: Turns,
 }
 
 /// What a request names, checked.
@@ -67,6 +68,7 @@ impl StoreBroker {
             changes: Pace::new(CHANGES, now),
             introductions: Pace::new(INTRODUCTIONS, now),
             questions: Turns::new(now),
+            readings: Turns::of_readings(now),
         }
     }
 
@@ -331,7 +333,12 @@ impl Broker for StoreBroker {
             }
             None => tasks::container(&self.node, &self.store, &task, &run_id)?,
         };
-        let _turn = self.questions.next().await;
+        let turns = if from_start {
+            &self.readings
+        } else {
+            &self.questions
+        };
+        let _turn = turns.next().await;
         let engine = &self.node.engine;
         let text = if from_start {
             engine.logs_after(&name, after_bytes, LOG_BYTES).await

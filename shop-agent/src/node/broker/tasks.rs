@@ -13,7 +13,7 @@ use tonic::Status;
 use super::{replies, service::Named};
 use crate::node::{
     context::{Node, Store, now_unix_ms},
-    docker::{ContainerState, EngineError, Observed, Scope, Urgency},
+    docker::{ContainerSpec, ContainerState, EngineError, Observed, Scope, Urgency},
     replicas::{self, ReplicaError},
 };
 
@@ -70,22 +70,7 @@ pub(super) async fn run(
         .task(plan, &name, run, &request.arguments)
         .map_err(|error| replies::of_replica(&ReplicaError::Render(error)))?;
     let task = plan.task(&name).ok_or_else(replies::unknown_plan)?;
-    let found = inspect(node, &spec.name).await?;
-    if found.is_none() {
-        forget(node, store).await?;
-        replicas::create(node, store, spec.clone())
-            .await
-            .map_err(|error| replies::of_replica(&error))?;
-    }
-    let started = match found.map(|it| it.state) {
-        Some(state @ (ContainerState::Running { .. } | ContainerState::Exited { .. })) => state,
-        _ => {
-            replicas::start(node, store, &spec, Urgency::First)
-                .await
-                .map_err(|error| replies::of_replica(&error))?;
-            state(node, &spec.name).await?
-        }
-    };
+    let started = begin(node, store, &spec).await?;
     let ContainerState::Running { started_unix_ms } = started else {
         return Ok(exited(&started, task.timeout));
     };
@@ -100,6 +85,34 @@ pub(super) async fn run(
             .map_err(|error| replies::of_engine(&error))?;
     }
     Ok(exited(&state(node, &spec.name).await?, task.timeout))
+}
+
+/// Makes and starts the run's container, unless that was done before.
+async fn begin(
+    node: &Arc<Node>,
+    store: &Store,
+    spec: &ContainerSpec,
+) -> Result<ContainerState, Status> {
+    // One at a time, until it has started: whatever else was made and has not is nobody's then.
+    let gate = store.gate("tasks");
+    let turn = gate.acquire().await;
+    let _turn = turn.map_err(|_| replies::of_replica(&ReplicaError::Closed))?;
+    let found = inspect(node, &spec.name).await?;
+    if let Some(state @ (ContainerState::Running { .. } | ContainerState::Exited { .. })) =
+        found.as_ref().map(|it| it.state.clone())
+    {
+        return Ok(state);
+    }
+    if found.is_none() {
+        forget(node, store).await?;
+        replicas::create(node, store, spec.clone())
+            .await
+            .map_err(|error| replies::of_replica(&error))?;
+    }
+    replicas::start(node, store, spec, Urgency::First)
+        .await
+        .map_err(|error| replies::of_replica(&error))?;
+    state(node, &spec.name).await
 }
 
 /// Ends a run before its time. One that has ended or never began is left as it is.
@@ -137,13 +150,23 @@ async fn forget(node: &Node, store: &Store) -> Result<(), Status> {
         .list(Scope::Kind(&node.id, &store.id, "task"))
         .await
         .map_err(|error| replies::of_engine(&error))?;
-    let ended = containers.iter().filter_map(Kept::of).collect();
-    for name in too_many(ended, now_unix_ms()) {
+    for name in to_forget(&containers, now_unix_ms()) {
         replicas::remove(node, store, &name, false)
             .await
             .map_err(|error| replies::of_replica(&error))?;
     }
     Ok(())
+}
+
+/// What is to go before another run begins: runs that have ended, and containers that were made and never started. Two runs of one task
+/// share an address, so the engine starts only one; who asks for many would leave as many that wait.
+fn to_forget(containers: &[Observed], now: i64) -> Vec<String> {
+    let ended = containers.iter().filter_map(Kept::of).collect();
+    let never_started = |it: &&Observed| it.state == ContainerState::Created;
+    let left = containers.iter().filter(never_started);
+    left.map(|it| it.name.clone())
+        .chain(too_many(ended, now))
+        .collect()
 }
 
 /// A run that has ended and whose output is still there.
@@ -257,6 +280,36 @@ mod tests {
             .collect();
         assert_eq!(too_many(ended.clone(), 50).len(), 40 - (KEPT - 1));
         assert_eq!(too_many(ended, KEPT_MS + 1000).len(), 40);
+    }
+
+    #[test]
+    fn what_was_made_and_never_started_goes_and_what_runs_stays() {
+        let task = |name: &str, state| Observed {
+            id: String::new(),
+            name: name.to_owned(),
+            labels: [(label::RUN, "op"), (label::TASK, "report")]
+                .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                .into(),
+            limits: Default::default(),
+            stop_signal: String::new(),
+            stop_grace: None,
+            state,
+            networks: Vec::new(),
+        };
+        let ended = ContainerState::Exited {
+            code: 0,
+            oom_killed: false,
+            started_unix_ms: 1,
+            finished_unix_ms: 2,
+        };
+        let mut there = vec![
+            task("runs", ContainerState::Running { started_unix_ms: 1 }),
+            task("ended", ended),
+        ];
+        there.extend((0..100).map(|at| task(&format!("waits-{at}"), ContainerState::Created)));
+        let gone = to_forget(&there, 3);
+        assert_eq!(gone.len(), 100);
+        assert!(gone.iter().all(|name| name.starts_with("waits-")));
     }
 
     #[test]

@@ -95,6 +95,11 @@ impl<E: StoreEngine> Reconciler<E> {
                 all.join("; ")
             }),
         };
+        // What will never be said to a task is not kept: nobody has bounded it.
+        let arguments = match &problem {
+            None => arguments,
+            Some(_) => Vec::new(),
+        };
         Ok((Run::asked(id, task, arguments, now), problem))
     }
 
