@@ -8,6 +8,7 @@ pub mod blocking;
 pub mod cli;
 pub mod durable;
 pub mod engine;
+pub mod hardening;
 pub mod identity;
 pub mod ledger;
 // Fed by the node role, in whose folder it lies; but it runs from the small image, without that role.

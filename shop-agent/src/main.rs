@@ -7,12 +7,15 @@ use clap::Parser as _;
 use shop_agent::node;
 use shop_agent::{
     cli::{Cli, Command},
-    names, store, telemetry,
+    hardening, names, store, telemetry,
 };
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
     telemetry::start();
+    if let Err(error) = hardening::undumpable() {
+        tracing::warn!(%error, "other processes of this user can read this one's memory");
+    }
     // The one TLS provider. An error means that it is installed already, which is as good.
     let _ = rustls::crypto::ring::default_provider().install_default();
     match run(cli.command) {
