@@ -30,6 +30,9 @@ const NODE_NAME_CHARS: usize = 64;
 /// Wrong join tokens from one address: a person mistypes a few times, a guesser does not get far. Nothing else counts and nothing else is
 /// held up by it: all shop agents of a node come from one address, and one of them must not lock out the others.
 const FAILURES: (u32, Duration) = (20, Duration::from_secs(3));
+/// Attempts with a token that we gave out, from an address that has failed too often: who joins a node is not held up by whoever guesses
+/// behind the same address, since guesses name no such token.
+const TRIES: (u32, Duration) = (5, Duration::from_secs(10));
 /// Refusals from one address that go into the audit chain.
 const AUDITED: (u32, Duration) = (10, Duration::from_secs(30));
 
@@ -124,8 +127,9 @@ pub struct Enrolment {
     authority: Arc<Authority>,
     records: Arc<dyn Records>,
     deny: DenySet,
-    failures: Limits,
-    audited: Limits,
+    failures: Limits<IpAddr>,
+    tries: Limits<String>,
+    audited: Limits<IpAddr>,
 }
 
 impl Enrolment {
@@ -137,6 +141,7 @@ impl Enrolment {
             records,
             deny,
             failures: Limits::new(FAILURES.0, FAILURES.1),
+            tries: Limits::new(TRIES.0, TRIES.1),
             audited: Limits::new(AUDITED.0, AUDITED.1),
         }
     }
@@ -193,13 +198,14 @@ impl Enrolment {
         source: &Source,
         now: Timestamp,
     ) -> Result<Identity, EnrolError> {
-        if !self.failures.allows(source.address, now) {
+        let token = token
+            .parse::<TokenText>()
+            .ok()
+            .filter(|token| token.root_pin() == Some(self.authority.root_pin()));
+        if !self.failures.allows(&source.address, now) && !self.ours(token.as_ref(), now).await? {
             return Err(EnrolError::TooMany);
         }
-        let token: TokenText = token.parse().map_err(|_| EnrolError::Token)?;
-        if token.root_pin() != Some(self.authority.root_pin()) {
-            return Err(EnrolError::Token);
-        }
+        let token = token.ok_or(EnrolError::Token)?;
         let node = self
             .records
             .use_join_token(TokenUse {
@@ -213,6 +219,13 @@ impl Enrolment {
             .await?
             .ok_or(EnrolError::Token)?;
         Ok(Identity::Node(node))
+    }
+
+    /// Whether a token's public half is one that we gave out, and was not tried too often.
+    async fn ours(&self, token: Option<&TokenText>, now: Timestamp) -> Result<bool, RecordsError> {
+        let Some(token) = token else { return Ok(false) };
+        let given_out = self.records.gave_out_join_token(token.id(), now).await?;
+        Ok(given_out && self.tries.take(token.id().to_owned(), now))
     }
 
     async fn check_voucher(

@@ -58,6 +58,8 @@ pub enum Voucher {
 pub trait Records: Send + Sync {
     /// Uses a token, atomically: the first key gets it; the same key gets the same node for `REPEAT`; `None` for everything else.
     async fn use_join_token(&self, token: TokenUse) -> Result<Option<NodeId>, RecordsError>;
+    /// Whether there is a token with this public half that has not ended, used or not.
+    async fn gave_out_join_token(&self, id: &str, now: Timestamp) -> Result<bool, RecordsError>;
     /// Whether the store's node vouched for this key.
     async fn voucher(&self, store: &StoreId, spki: Digest) -> Result<Voucher, RecordsError>;
     /// An issued certificate, by serial.
@@ -115,6 +117,11 @@ impl Records for Db {
                 Ok(None)
             }
         }
+    }
+
+    async fn gave_out_join_token(&self, id: &str, now: Timestamp) -> Result<bool, RecordsError> {
+        let token = self.read().await?.join_token(id).await?;
+        Ok(token.is_some_and(|token| now < token.expires_at))
     }
 
     async fn voucher(&self, store: &StoreId, spki: Digest) -> Result<Voucher, RecordsError> {

@@ -88,6 +88,40 @@ async fn a_guesser_is_slowed_down() {
     );
 }
 
+/// Many hosts come from one address; one of them guesses for as long as it likes.
+#[tokio::test]
+async fn a_guesser_holds_up_nobody_behind_the_same_address() {
+    let rig = Rig::start();
+    let key = Key::new();
+    let flood = async || {
+        for _ in 0..40 {
+            join(&rig, "nonsense", &key).await.unwrap_err();
+        }
+    };
+    flood().await;
+    let pin = rig.authority.root_pin();
+    let of = |id: char, secret: char| {
+        TokenText::join(
+            id.to_string().repeat(10),
+            secret.to_string().repeat(52),
+            pin,
+        )
+        .unwrap()
+        .reveal()
+    };
+    let unknown = join(&rig, &of('b', 't'), &key).await.unwrap_err();
+    assert_eq!(unknown.code(), Code::ResourceExhausted);
+    let ours = rig.token('a', MINUTE);
+    join(&rig, &ours, &key).await.unwrap();
+    // Whoever knows its public half guesses its secret no faster than anybody.
+    rig.token('c', MINUTE);
+    let mut last = Code::Ok;
+    for _ in 0..10 {
+        last = join(&rig, &of('c', 't'), &key).await.unwrap_err().code();
+    }
+    assert_eq!(last, Code::ResourceExhausted);
+}
+
 #[tokio::test]
 async fn a_request_gets_its_key_certified_and_nothing_else_it_asks_for() {
     let rig = Rig::start();

@@ -74,6 +74,14 @@ impl Records for Memory {
         }
     }
 
+    async fn gave_out_join_token(&self, id: &str, now: Timestamp) -> Result<bool, RecordsError> {
+        Ok(self
+            .state()
+            .tokens
+            .get(id)
+            .is_some_and(|token| now < token.expires_at))
+    }
+
     async fn voucher(&self, store: &StoreId, spki: Digest) -> Result<Voucher, RecordsError> {
         Ok(match self.state().vouchers.get(store) {
             Some(known) if *known == spki => Voucher::ThisKey,
