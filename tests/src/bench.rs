@@ -14,5 +14,6 @@ pub mod peer;
 pub mod ready;
 pub mod repair;
 pub mod rollout;
+mod scripted;
 pub mod stats;
 pub mod update;

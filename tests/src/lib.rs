@@ -4,10 +4,13 @@
 //! product is linked in, so a story cannot pass by sharing a mistake with the code under test.
 
 pub mod bench;
+pub mod chain;
 pub mod change;
+pub mod cut_proxy;
 pub mod docker;
 pub mod door;
 pub mod engine_proxy;
+pub mod events;
 pub mod fleet;
 pub mod host;
 pub mod http;

@@ -7,6 +7,8 @@ mod node;
 mod plane;
 mod postgres;
 mod shop;
+#[path = "../support/wait.rs"]
+mod wait;
 mod world;
 
 mod backup;

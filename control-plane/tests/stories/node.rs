@@ -24,7 +24,7 @@ use crate::{
     client::{Key, join, node_hello, node_session},
     plane::Place,
     shop::{Behaviour, Shop},
-    world::until,
+    wait::until,
 };
 
 /// Between attempts to come back.

@@ -1,32 +1,15 @@
 //! A control plane with an operator and nodes, and how tests wait.
 
-use std::time::Duration;
-
 use control_plane::{config::Config, domain::audit::GENESIS};
 use sha2::{Digest as _, Sha256};
 
+pub use crate::wait::until;
+
 use crate::{
     api::Api,
-    client::PATIENCE,
     node::{Node, Script},
     plane::Plane,
 };
-
-/// Waits for a condition; says what it saw last when it gives up.
-pub async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Result<T, String>) -> T {
-    let give_up = tokio::time::Instant::now() + PATIENCE;
-    loop {
-        let seen = match look().await {
-            Ok(value) => return value,
-            Err(seen) => seen,
-        };
-        assert!(
-            tokio::time::Instant::now() < give_up,
-            "never: {what}; last seen: {seen}"
-        );
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-}
 
 pub struct World {
     pub plane: Plane,

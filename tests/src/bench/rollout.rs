@@ -1,12 +1,12 @@
-//! `rollout`: a poisoned change for many real stores; it is to halt inside the canary wave, and nobody else's buyers are to notice.
-//!
-//! The 300 simulated stores of a rollout are a matter of the simulation (`tests/run unit`), not of this benchmark.
+//! `rollout`: a poisoned change for many real stores and more scripted ones; it is to halt inside the canary wave, and nobody else's buyers
+//! are to notice. The canary is a real store: real stores are older than the scripted ones.
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use serde_json::{Value, json};
 
+use super::scripted::Scripted;
 use crate::change::{site, window};
 use crate::door::Door;
 use crate::fleet::{Fleet, Store};
@@ -16,11 +16,13 @@ use crate::wait::wait_every;
 const LIMIT: Duration = Duration::from_secs(900);
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// Runs it over that many stores; `seconds` is the watch window.
-pub fn run(count: u32, seconds: u32) -> anyhow::Result<()> {
+/// Runs it over that many real stores and `scripted` others; `seconds` is the watch window.
+pub fn run(count: u32, scripted: u32, seconds: u32) -> anyhow::Result<()> {
     let fleet = Fleet::installed()?;
     let door = Door::open()?;
     let stores = create(&fleet, count)?;
+    let others = Scripted::join(&fleet)?;
+    others.fill(&door, scripted, ("bench", "rollout"))?;
     let loads: Vec<Load> = stores
         .iter()
         .map(|store| {
@@ -68,10 +70,13 @@ pub fn run(count: u32, seconds: u32) -> anyhow::Result<()> {
     for store in &stores {
         store.delete()?;
     }
+    others.remove(&fleet, &door)?;
     println!("touched: {}", touched.join(", "));
     println!("state: {}, {}", rollout["state"], rollout["message"]);
+    println!("stores: {count} real, {scripted} scripted");
     println!(
-        "stores={count} failed_requests={failed} halted_in_wave={} seconds={took:.1}",
+        "stores={} failed_requests={failed} halted_in_wave={} seconds={took:.1}",
+        count + scripted,
         rollout["wave"]
     );
     Ok(())

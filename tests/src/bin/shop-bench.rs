@@ -13,7 +13,7 @@ const USAGE: &str = "usage: tests/bench time-to-ready [ROUNDS]   (at least 10 to
        tests/bench update [RATE [WINDOW]]           (200 requests/s, 60 s)
        tests/bench update-peer [RATE]               (docker-compose alone)
        tests/bench repair [ROUNDS [WINDOW]]         (5 rounds, 60 s)
-       tests/bench rollout [STORES [WINDOW]]        (20 stores, 60 s)";
+       tests/bench rollout [REAL [SCRIPTED [WINDOW]]] (20 and 300 stores, 60 s)";
 
 fn main() -> ExitCode {
     let args: Vec<String> = env::args().skip(1).collect();
@@ -29,9 +29,8 @@ fn main() -> ExitCode {
         ["repair", rest @ ..] => {
             numbers(rest, [5, 60]).and_then(|[rounds, window]| bench::repair::run(rounds, window))
         }
-        ["rollout", rest @ ..] => {
-            numbers(rest, [20, 60]).and_then(|[stores, window]| bench::rollout::run(stores, window))
-        }
+        ["rollout", rest @ ..] => numbers(rest, [20, 300, 60])
+            .and_then(|[real, scripted, window]| bench::rollout::run(real, scripted, window)),
         // Asked by the benchmark itself, under another uid.
         ["wait-deep", address, host] => wait_deep(address, host),
         _ => {

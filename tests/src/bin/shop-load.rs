@@ -8,6 +8,7 @@ use shop_tests::{
     load::{Load, Rates},
 };
 
+const SECOND: Duration = Duration::from_secs(1);
 const USAGE: &str = "usage: shop-load STORE [PAGES-A-SECOND [BUYERS-A-SECOND]]   (20 and 2; ends with standard input)";
 
 fn main() -> ExitCode {
@@ -36,15 +37,18 @@ fn run(store: &str, rates: Rates) -> anyhow::Result<()> {
     let input = thread::spawn(|| std::io::copy(&mut std::io::stdin(), &mut std::io::sink()));
     let (mut requests, mut failures) = (0, 0);
     while !input.is_finished() {
-        thread::sleep(Duration::from_secs(1));
+        thread::sleep(SECOND);
         let books = load.recorder.books();
         let failed = books.failures.len();
         let last = books.failures.last().filter(|_| failed > failures);
+        let now = load.recorder.now();
+        let p99 = load.recorder.p99(now.saturating_sub(SECOND), now);
         println!(
-            "  {:>4} s  orders {:>5}  pages {:>4}/s  failed {:>4}  lost carts {}{}",
-            load.recorder.now().as_secs(),
+            "  {:>4} s  orders {:>5}  pages {:>4}/s  p99 {:>4} ms  failed {:>4}  lost carts {}{}",
+            now.as_secs(),
             books.confirmed.len(),
             books.requests - requests,
+            p99.unwrap_or_default().as_millis(),
             failed - failures,
             books.lost_carts,
             last.map_or_else(String::new, |it| format!("   {} {}", it.status, it.what)),

@@ -1,4 +1,5 @@
-//! A buyer's browser, as far as HTTP goes: one kept connection, one cookie jar, no retry.
+//! A buyer's browser, as far as HTTP goes: one kept connection, one cookie jar. A request is sent once; only one that a kept connection closed
+//! before anything of it was written goes out on another, as browsers do (RFC 9110 §9.2.2: it was not processed).
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -6,10 +7,10 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use http_body_util::{BodyExt, Full};
-use hyper::body::Bytes;
+use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper::header::{CONTENT_TYPE, COOKIE, HOST, LOCATION, RETRY_AFTER, SET_COOKIE};
-use hyper::{Method, Request};
+use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -96,20 +97,7 @@ impl Client {
         path: &str,
         body: &str,
     ) -> anyhow::Result<(Reply, Option<String>)> {
-        let mut connection = self.connected().await?;
-        let mut request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header(HOST, &self.site.host);
-        if *method == Method::POST {
-            request = request.header(CONTENT_TYPE, "application/x-www-form-urlencoded");
-        }
-        if !self.cookies.is_empty() {
-            request = request.header(COOKIE, self.jar());
-        }
-        let answer = connection
-            .send_request(request.body(Full::new(Bytes::from(body.to_owned())))?)
-            .await?;
+        let (connection, answer) = self.send(method, path, body).await?;
         let status = answer.status().as_u16();
         let header = |name| {
             answer
@@ -137,6 +125,49 @@ impl Client {
             retry_after,
         };
         Ok((reply, onward))
+    }
+
+    async fn send(
+        &mut self,
+        method: &Method,
+        path: &str,
+        body: &str,
+    ) -> anyhow::Result<(SendRequest<Full<Bytes>>, Response<Incoming>)> {
+        let kept = self.connection.is_some();
+        let mut connection = self.connected().await?;
+        match connection
+            .send_request(self.request(method, path, body)?)
+            .await
+        {
+            // Never written: the edge closed the idle connection in this very moment.
+            Err(error) if kept && error.is_canceled() => {
+                let mut fresh = self.connected().await?;
+                let answer = fresh
+                    .send_request(self.request(method, path, body)?)
+                    .await?;
+                Ok((fresh, answer))
+            }
+            answer => Ok((connection, answer?)),
+        }
+    }
+
+    fn request(
+        &self,
+        method: &Method,
+        path: &str,
+        body: &str,
+    ) -> anyhow::Result<Request<Full<Bytes>>> {
+        let mut request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(HOST, &self.site.host);
+        if *method == Method::POST {
+            request = request.header(CONTENT_TYPE, "application/x-www-form-urlencoded");
+        }
+        if !self.cookies.is_empty() {
+            request = request.header(COOKIE, self.jar());
+        }
+        Ok(request.body(Full::new(Bytes::from(body.to_owned())))?)
     }
 
     /// The kept connection, or a new one where it was closed while idle, as browsers do.

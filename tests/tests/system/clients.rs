@@ -1,9 +1,9 @@
 //! Clients that know only what the API says about itself: gRPC reflection, and the OpenAPI document.
 
-use std::io::Write;
 use std::time::Duration;
 
 use anyhow::Context;
+use shop_tests::chain;
 use shop_tests::door::Door;
 use shop_tests::fleet::Fleet;
 use shop_tests::http;
@@ -67,34 +67,12 @@ impl Drop for Token {
     }
 }
 
-/// The certificates the admin API shows, root included, as a file for clients that want one.
-fn shown_chain(into: &mut impl Write) -> anyhow::Result<()> {
-    let args = [
-        "s_client",
-        "-connect",
-        "127.0.0.1:7440",
-        "-showcerts",
-        "-servername",
-        "control-plane.shopfleet",
-    ];
-    let said = process::run_with_input("openssl", &args, Some(""), Duration::from_secs(20))?.stdout;
-    let mut inside = false;
-    for line in said.lines() {
-        inside |= line.starts_with("-----BEGIN CERTIFICATE");
-        if inside {
-            writeln!(into, "{line}")?;
-        }
-        inside &= !line.starts_with("-----END CERTIFICATE");
-    }
-    Ok(())
-}
-
 #[test]
 fn grpc_by_reflection_alone() -> anyhow::Result<()> {
     let fleet = Fleet::installed()?;
     let token = Token::new(&fleet)?;
     let mut roots = tempfile::NamedTempFile::new()?;
-    shown_chain(&mut roots)?;
+    chain::shown(&mut roots)?;
     let pem = roots
         .path()
         .to_str()
