@@ -7,6 +7,7 @@ use crate::{
     app::App,
     db::DbError,
     domain::{
+        refusal::Refusal,
         session::{AgentOrder, NodeOrder},
         store::{Lifecycle, Store},
     },
@@ -48,14 +49,15 @@ fn to_node(app: &App, sent: &Sent, store: &Store) {
         return;
     };
     let generation = store.generation.get();
+    let refusal = store.on_node.refusal();
     let order = match store.lifecycle {
         Lifecycle::Deleting => NodeOrder::Retire {
             store: store.id.clone(),
             generation: store.generation,
         },
-        // What a node refused once it would refuse again, until there is a newer generation.
+        // What a node refused for good it would refuse again, until there is a newer generation.
         Lifecycle::Live(_) | Lifecycle::Grace { .. }
-            if store.on_node.generation < generation && store.on_node.state != "refused" =>
+            if store.on_node.generation < generation && refusal != Some(Refusal::Lasting) =>
         {
             NodeOrder::Assign {
                 store: store.id.clone(),
@@ -68,16 +70,17 @@ fn to_node(app: &App, sent: &Sent, store: &Store) {
     };
     let target = Target::Node(placement.node.clone(), store.id.clone());
     if sent.due(&target, generation) && app.context().orders.to_node(&placement.node, order) {
-        sent.record(target, generation);
+        sent.record(target, generation, refusal.is_some());
     }
 }
 
 fn to_agent(app: &App, sent: &Sent, store: &Store) {
     let generation = store.generation.get();
     let agent = &store.on_agent;
+    let refusal = agent.refusal(store.generation);
     if store.lifecycle.wanted().is_none()
         || agent.generation >= generation
-        || agent.refused_generation == generation
+        || refusal == Some(Refusal::Lasting)
     {
         return;
     }
@@ -91,6 +94,6 @@ fn to_agent(app: &App, sent: &Sent, store: &Store) {
         spec: store.spec.clone(),
     };
     if app.context().orders.to_agent(&store.id, order) {
-        sent.record(target, generation);
+        sent.record(target, generation, refusal.is_some());
     }
 }

@@ -11,6 +11,7 @@ use super::{
     node::{DISK_PRESSURE_PERCENT, Link, Node},
     operation::{Operation, OperationKind, OperationState},
     progress::current_report,
+    refusal::Refusal,
     store::{Lifecycle, Reservation, Store, StoreStatus, UNPROVEN},
 };
 
@@ -340,12 +341,29 @@ fn not_taken(facts: &Facts<'_>) -> Option<Found> {
                 "shopctl node join",
                 "another host: this one's pool of addresses is used up",
             ),
+            "node_disk" => found.then(
+                "shopctl node list",
+                "how full its disk is; with room it goes on by itself",
+            ),
             "volume_lost" => found.then(format!("shopctl store get {name}"), "which volume"),
             _ => found.then(
                 format!("shopctl store events {name}"),
                 "what happened before",
             ),
         });
+    }
+    if store.on_agent.refusal(store.generation) == Some(Refusal::Passing) {
+        return Some(
+            Found::one(
+                "agent_cannot_write",
+                "its shop agent cannot write the order down; it is asked again by itself",
+            )
+            .shown_by(store.on_agent.refused_code.clone())
+            .then(
+                "shopctl node list",
+                "how full the node's disk is; with room it goes on by itself",
+            ),
+        );
     }
     if store.on_agent.refused_generation == generation {
         return Some(

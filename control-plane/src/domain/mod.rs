@@ -15,6 +15,7 @@ pub mod node;
 pub mod operation;
 pub mod progress;
 pub mod receipt;
+pub mod refusal;
 pub mod revision;
 pub mod rollout;
 pub mod selector;

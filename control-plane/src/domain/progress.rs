@@ -7,6 +7,7 @@ use shop_proto::RunState;
 
 use super::{
     operation::{Deadline, Operation, OperationKind, OperationState},
+    refusal::Refusal,
     session::{ReplicaReport, StoreReport},
     store::{Lifecycle, Store, StoreStatus, UNPROVEN},
     update,
@@ -160,6 +161,18 @@ fn deleting(store: &Store, facts: &Facts) -> Condition {
 
 /// Stopped, or about to be, and kept until its time.
 fn in_grace(store: &Store, until: Timestamp, facts: &Facts) -> Condition {
+    if store.newest_held() > store.generation {
+        let name = &store.name;
+        return Condition::new(
+            StoreStatus::Deleting,
+            "needs_review",
+            format!(
+                "it was to be deleted after {until}, but its node or agent holds generation {}, newer than {} here: this control plane is behind,                  perhaps from a backup, and deletes nothing by itself. Look at the store, then take the deletion back with                  `shopctl store undelete {name}`, or carry it out with `shopctl store delete {name} --now`",
+                store.newest_held(),
+                store.generation
+            ),
+        );
+    }
     let stopped = current_report(store).is_some_and(|report| report.state == "stopped");
     let (reason, state) = match (stopped, facts.node_reachable) {
         (true, _) => (IN_GRACE, "it is stopped"),
@@ -225,16 +238,26 @@ fn awaited(store: &Store, wanted: RunState) -> Condition {
         RunState::Stopped | RunState::Paused => StoreStatus::Stopping,
     };
     let (agent, node) = (&store.on_agent, &store.on_node);
-    if agent.refused_generation == store.generation.get() {
-        return Condition::new(
-            status,
-            &agent.refused_code,
-            "the shop agent refuses this generation; look at the store's events",
-        );
+    if let Some(refusal) = agent.refusal(store.generation) {
+        let message = match refusal {
+            Refusal::Lasting => {
+                "the shop agent refuses this generation; look at the store's events"
+            }
+            Refusal::Passing => {
+                "the shop agent cannot take this generation now, and is asked again by itself; its node's disk may be full"
+            }
+        };
+        return Condition::new(status, &agent.refused_code, message);
     }
-    match node.state.as_str() {
-        "refused" | "error" => Condition::new(status, &node.code, node.message.clone()),
-        _ => Condition::fine(status),
+    match (node.refusal(), node.state.as_str()) {
+        (Some(Refusal::Passing), _) => {
+            let message = format!("{}; its node is asked again by itself", node.message);
+            Condition::new(status, &node.code, message)
+        }
+        (Some(Refusal::Lasting), _) | (None, "error") => {
+            Condition::new(status, &node.code, node.message.clone())
+        }
+        (None, _) => Condition::fine(status),
     }
 }
 

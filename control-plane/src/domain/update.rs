@@ -6,6 +6,7 @@ use shop_proto::{Generation, RunState};
 use super::{
     operation::{Operation, OperationKind, Step, StepState},
     progress::{Condition, Milestone, current_report},
+    refusal::Refusal,
     session::{StoreReport, UpdateReport},
     store::{Store, StoreStatus},
 };
@@ -108,7 +109,7 @@ pub fn serving(store: &Store) -> Option<u64> {
 pub fn setback(store: &Store, asked: Generation) -> Option<Setback> {
     let wanted = store.spec.revision.number;
     let (agent, node) = (&store.on_agent, &store.on_node);
-    if agent.refused_generation == store.generation.get() {
+    if agent.refusal(store.generation) == Some(Refusal::Lasting) {
         let message = format!(
             "the shop agent refuses generation {} ({})",
             store.generation, agent.refused_code
@@ -116,7 +117,7 @@ pub fn setback(store: &Store, asked: Generation) -> Option<Setback> {
         let code = agent.refused_code.clone();
         return Some(Setback::Refused { code, message });
     }
-    if node.state == "refused" {
+    if node.refusal() == Some(Refusal::Lasting) {
         return Some(Setback::Refused {
             code: node.code.clone(),
             message: node.message.clone(),

@@ -8,6 +8,7 @@ on_every_database! {
     a_named_time_is_held_and_a_wrong_one_refused,
     now_ends_a_time_of_grace,
     forgotten_only_when_its_node_is_away_and_retired_there_on_return,
+    an_assignment_that_arrives_after_the_end_is_taken_down,
     a_receipt_that_does_not_hold_keeps_the_record,
     the_database_refuses_what_the_state_machine_does,
 }
@@ -18,7 +19,8 @@ mod body {
     use control_plane::{
         app::ForgetStore,
         domain::session::{
-            AgentOrder, FleetEvent, InventoryItem, NodeOrder, RetireStatus, SignedReceipt,
+            AgentOrder, AssignmentStatus, FleetEvent, InventoryItem, NodeOrder, RetireStatus,
+            SignedReceipt,
         },
     };
     use shop_proto::{NodeId, RunState, StoreId};
@@ -250,6 +252,43 @@ mod body {
         .await;
         let view = rig.app.get_node(&node).await.unwrap();
         assert!(view.node.orphans.is_empty(), "{:?}", view.node.orphans);
+        rig.stop().await;
+    }
+
+    /// From a session or a replica that was slower than the deletion: the node has forgotten its tombstone and makes the store anew.
+    pub async fn an_assignment_that_arrives_after_the_end_is_taken_down(url: Option<&str>) {
+        let rig = Rig::start(url).await;
+        let (id, node) = running(&rig).await;
+        let delete = rig
+            .app
+            .delete_store(&owner(), now("shop"))
+            .await
+            .unwrap()
+            .operation;
+        rig.retired(&id, &node, "gone").await;
+        rig.until_operation(&delete.id, "succeeded").await;
+        let said = |state: &str| FleetEvent::Assignment {
+            node: node.clone(),
+            status: AssignmentStatus {
+                store: id.clone(),
+                generation: 1,
+                plan_digest: None,
+                state: state.to_owned(),
+                code: String::new(),
+                message: String::new(),
+            },
+        };
+        rig.orders.nodes.lock().unwrap().clear();
+        rig.say(said("accepted")).await;
+        rig.retired(&id, &node, "gone").await;
+        rig.node_order("its second end is recorded", |_, order| {
+            matches!(order, NodeOrder::RetireRecorded { store } if *store == id).then_some(())
+        })
+        .await;
+        assert_eq!(
+            rig.app.get_store("shop").await.unwrap_err().code(),
+            "not_found"
+        );
         rig.stop().await;
     }
 

@@ -10,16 +10,20 @@ on_every_database! {
     a_control_plane_from_a_backup_orders_nothing,
     removed_nodes_finish_deletions,
     what_was_refused_is_offered_again_to_a_new_session,
+    what_passes_by_itself_is_asked_again_and_told_once,
     a_locked_database_is_said_and_nothing_is_lost,
 }
 
 mod body {
     use std::time::Duration;
 
-    use control_plane::domain::session::{
-        AgentOrder, AssignmentStatus, FleetEvent, InventoryItem, NodeOrder, ReplicaReport,
+    use control_plane::{
+        app::ListEvents,
+        domain::session::{
+            AgentOrder, AssignmentStatus, FleetEvent, InventoryItem, NodeOrder, ReplicaReport,
+        },
     };
-    use shop_proto::{NodeId, ReplicaKey};
+    use shop_proto::{NodeId, ReplicaKey, StoreId};
 
     use crate::harness::*;
 
@@ -350,6 +354,81 @@ mod body {
             }
         })
         .await;
+        rig.stop().await;
+    }
+
+    /// A full disk of a node, then of a vault: nobody has to do anything but make room.
+    pub async fn what_passes_by_itself_is_asked_again_and_told_once(url: Option<&str>) {
+        let rig = Rig::start(url).await;
+        let node = rig.node("one").await;
+        rig.app
+            .create_store(&owner(), new_store("shop"))
+            .await
+            .unwrap();
+        let id = rig.app.get_store("shop").await.unwrap().store.id;
+        let assigned =
+            |_: &NodeId, order: &NodeOrder| matches!(order, NodeOrder::Assign { .. }).then_some(());
+        let reason = |wanted: &'static str| {
+            let rig = &rig;
+            async move {
+                rig.until(wanted, || async {
+                    let store = rig.app.get_store("shop").await.unwrap().store;
+                    if store.reason == wanted {
+                        Ok(())
+                    } else {
+                        Err(format!("{store:?}"))
+                    }
+                })
+                .await;
+            }
+        };
+        for _ in 0..2 {
+            rig.node_order("assigned", assigned).await;
+            rig.orders.nodes.lock().unwrap().clear();
+            rig.say(FleetEvent::Assignment {
+                node: node.clone(),
+                status: AssignmentStatus {
+                    store: id.clone(),
+                    generation: 1,
+                    plan_digest: None,
+                    state: "refused".to_owned(),
+                    code: "node_disk".to_owned(),
+                    message: "no space left".to_owned(),
+                },
+            })
+            .await;
+            reason("node_disk").await;
+        }
+        rig.prepare(&id).await;
+        reason("").await;
+        rig.enrol(&id, &node).await;
+        let desired = |_: &StoreId, order: &AgentOrder| {
+            matches!(order, AgentOrder::Desired { .. }).then_some(())
+        };
+        rig.orders.agents.lock().unwrap().clear();
+        rig.say(FleetEvent::Refused {
+            store: id.clone(),
+            generation: 1,
+            code: "ledger_failed".to_owned(),
+            message: "no space left".to_owned(),
+        })
+        .await;
+        reason("ledger_failed").await;
+        rig.agent_order("desired again", desired).await;
+        rig.report(&id, "running").await;
+        rig.until_status("shop", "running").await;
+        reason("").await;
+        let events = rig
+            .app
+            .list_events(ListEvents {
+                store: "shop".to_owned(),
+                ..ListEvents::default()
+            })
+            .await
+            .unwrap()
+            .items;
+        let told = |code: &str| events.iter().filter(|event| event.code == code).count();
+        assert_eq!((told("node_disk"), told("ledger_failed")), (1, 1));
         rig.stop().await;
     }
 

@@ -8,6 +8,7 @@ use crate::{
     db::{DbError, Tx},
     domain::{
         event::Severity,
+        refusal::Refusal,
         session::{AgentHello, AgentOrder, StoreReport},
     },
 };
@@ -75,6 +76,13 @@ pub(super) async fn report(
     change(app, tx, id, |store| {
         store.on_agent.enrolled = true;
         store.on_agent.generation = report.generation;
+        // What it could not take for a while it has taken.
+        if report.generation >= store.generation.get()
+            && store.on_agent.refusal(store.generation) == Some(Refusal::Passing)
+        {
+            store.on_agent.refused_generation = 0;
+            store.on_agent.refused_code.clear();
+        }
         // A report about an older generation says nothing about what the store should be now.
         if report.generation >= store.generation.get() && store.lifecycle.wanted().is_some() {
             store.report = Some(report);
@@ -91,8 +99,11 @@ pub(super) async fn refused(
     code: String,
     message: String,
 ) -> Result<(), DbError> {
-    let text = format!("the store's agent refuses generation {generation}: {message}");
     let about = (Some(id), None);
+    if Refusal::of(&code) == Refusal::Passing {
+        return cannot(app, tx, id, generation, code, message).await;
+    }
+    let text = format!("the store's agent refuses generation {generation}: {message}");
     tx.insert_event(&event(app, about, Severity::Error, &code, text))
         .await?;
     // Node and agent that differ, or an order from the past: somebody may have tampered.
@@ -108,6 +119,38 @@ pub(super) async fn refused(
             store.on_agent.refused_generation = generation;
             store.on_agent.refused_code = code;
         }
+    })
+    .await
+}
+
+/// An order that the agent would take and cannot write down now. It is sent again; told once, and nobody has tampered.
+async fn cannot(
+    app: &App,
+    tx: &mut Tx,
+    id: &StoreId,
+    generation: u64,
+    code: String,
+    message: String,
+) -> Result<(), DbError> {
+    let Some(store) = tx.store(id).await? else {
+        return Ok(());
+    };
+    let agent = &store.on_agent;
+    // Of an older order, or of one that it has taken since, it says nothing.
+    if generation != store.generation.get() || agent.generation >= generation {
+        return Ok(());
+    }
+    if agent.refused_generation != generation || agent.refused_code != code {
+        let text = format!(
+            "the store's agent cannot take generation {generation} now and is asked again: {message}"
+        );
+        let about = (Some(id), None);
+        tx.insert_event(&event(app, about, Severity::Warning, &code, text))
+            .await?;
+    }
+    change(app, tx, id, |store| {
+        store.on_agent.refused_generation = generation;
+        store.on_agent.refused_code = code;
     })
     .await
 }

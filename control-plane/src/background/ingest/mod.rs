@@ -146,7 +146,9 @@ async fn handle(
         FleetEvent::NodeCapacity { node, capacity } => {
             node::capacity(app, tx, &node, capacity).await
         }
-        FleetEvent::Assignment { node, status } => node::assignment(app, tx, &node, status).await,
+        FleetEvent::Assignment { node, status } => {
+            node::assignment(app, tx, &node, status, after).await
+        }
         FleetEvent::Retirement { node, status } => {
             node::retirement(app, tx, &node, status, after).await
         }

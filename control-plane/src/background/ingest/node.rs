@@ -10,6 +10,7 @@ use crate::{
         event::Severity,
         identity::VouchedKey,
         node::{DISK_ALARM_PERCENT, DISK_PRESSURE_PERCENT, Link, Node, disk_used_percent},
+        refusal::Refusal,
         session::{
             AssignmentStatus, Capacity, InventoryItem, NodeHello, NodeOrder, RetireStatus, Vouch,
         },
@@ -142,10 +143,7 @@ async fn stranger(
                 let order = if item.retiring {
                     NodeOrder::RetireRecorded { store: store.id }
                 } else {
-                    NodeOrder::Retire {
-                        store: store.id,
-                        generation: store.generation,
-                    }
+                    retire(store)
                 };
                 after.to_nodes.push((node.clone(), order));
             }
@@ -235,19 +233,24 @@ pub(super) async fn assignment(
     tx: &mut Tx,
     node: &NodeId,
     status: AssignmentStatus,
+    after: &mut After,
 ) -> Result<(), DbError> {
-    if !holds(tx, node, &status.store).await? {
+    let Some(store) = tx.store(&status.store).await? else {
+        return Ok(());
+    };
+    if !is_on(&store, node) {
         return Ok(());
     }
     let refused = status.state == "refused";
+    if store.lifecycle == Lifecycle::Deleted {
+        if !refused {
+            // An assignment that was under way when the store's end was recorded: an empty store was made anew.
+            after.to_nodes.push((node.clone(), retire(store)));
+        }
+        return Ok(());
+    }
     if refused {
-        let message = format!(
-            "its node refuses generation {}: {}",
-            status.generation, status.message
-        );
-        let about = (Some(&status.store), Some(node));
-        tx.insert_event(&event(app, about, Severity::Error, &status.code, message))
-            .await?;
+        refusal(app, tx, node, &store, &status).await?;
     }
     let id = status.store.clone();
     change(app, tx, &id, |store| {
@@ -264,6 +267,48 @@ pub(super) async fn assignment(
         store.on_node.message = status.message;
     })
     .await
+}
+
+/// Tells of a refusal. One that passes is heard again with every try, and told once.
+async fn refusal(
+    app: &App,
+    tx: &mut Tx,
+    node: &NodeId,
+    store: &Store,
+    status: &AssignmentStatus,
+) -> Result<(), DbError> {
+    let generation = status.generation;
+    let known = generation == store.generation.get()
+        && store.on_node.refusal().is_some()
+        && store.on_node.code == status.code;
+    let (severity, message) = match Refusal::of(&status.code) {
+        Refusal::Passing if known => return Ok(()),
+        Refusal::Passing => (
+            Severity::Warning,
+            format!(
+                "its node cannot take generation {generation} now and is asked again: {}",
+                status.message
+            ),
+        ),
+        Refusal::Lasting => (
+            Severity::Error,
+            format!(
+                "its node refuses generation {generation}: {}",
+                status.message
+            ),
+        ),
+    };
+    let about = (Some(&store.id), Some(node));
+    tx.insert_event(&event(app, about, severity, &status.code, message))
+        .await
+}
+
+/// What is left of a store whose end is recorded is taken down.
+fn retire(deleted: Store) -> NodeOrder {
+    NodeOrder::Retire {
+        store: deleted.id,
+        generation: deleted.generation,
+    }
 }
 
 pub(super) async fn retirement(

@@ -316,6 +316,8 @@ fn node_or_agent_that_do_not_take_the_order() {
     scene.store.on_agent.refused_generation = scene.store.generation.get();
     scene.store.on_agent.refused_code = "plan_mismatch".to_owned();
     assert_eq!(scene.codes(), ["agent_refuses"]);
+    scene.store.on_agent.refused_code = "ledger_failed".to_owned();
+    assert_eq!(scene.codes(), ["agent_cannot_write"]);
 }
 
 #[test]

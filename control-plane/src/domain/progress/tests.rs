@@ -94,6 +94,16 @@ fn refusals_and_errors_are_the_reason() {
     missing.on_node.state = "error".to_owned();
     missing.on_node.code = "image_missing".to_owned();
     assert_eq!(condition(&missing, None, &facts(1)).reason, "image_missing");
+    let mut full = store();
+    full.on_node.state = "refused".to_owned();
+    full.on_node.code = "node_disk".to_owned();
+    full.on_node.message = "no space left".to_owned();
+    let seen = condition(&full, None, &facts(1));
+    assert_eq!(seen.reason, "node_disk");
+    assert!(
+        seen.message.contains("no space left") && seen.message.contains("asked again"),
+        "{seen:?}"
+    );
 }
 
 #[test]

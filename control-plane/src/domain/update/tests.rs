@@ -183,6 +183,31 @@ fn a_refused_update_fails_at_once() {
 }
 
 #[test]
+fn what_passes_by_itself_fails_no_update() {
+    let begun = operation(&store(), OperationKind::Update, OperationState::Running);
+    let mut full = updating("done");
+    full.report = None;
+    full.on_agent.refused_generation = 2;
+    full.on_agent.refused_code = "ledger_failed".to_owned();
+    let seen = progress(&full, &begun, &facts(1));
+    assert_eq!(
+        (seen.state, seen.reason.as_str()),
+        (OperationState::Running, "ledger_failed")
+    );
+    full.on_agent.refused_generation = 0;
+    full.on_node.state = "refused".to_owned();
+    full.on_node.code = "node_disk".to_owned();
+    let seen = progress(&full, &begun, &facts(1));
+    assert_eq!(
+        (seen.state, seen.reason.as_str()),
+        (OperationState::Running, "node_disk")
+    );
+    assert_eq!(setback(&full, Generation::FIRST), None);
+    full.on_node.code = "template_untrusted".to_owned();
+    assert!(setback(&full, Generation::FIRST).is_some());
+}
+
+#[test]
 fn maintenance_is_in_place_when_the_edge_shows_it() {
     let mut store = updating("done");
     store.spec.maintenance = true;
