@@ -1,12 +1,16 @@
 //! The walk of a buyer and of the shop's owner in headless Chromium, for every profile. Screenshots go to docs/screenshots.
 
+use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
-use shop_tests::fleet::{Fleet, Login, Store};
+use shop_tests::docker;
+use shop_tests::fleet::{Fleet, Login, PATIENCE, Store};
 use shop_tests::process;
 use shop_tests::repository::root;
+use shop_tests::wait::wait_for;
 
 const WALK: Duration = Duration::from_secs(120);
 
@@ -19,6 +23,7 @@ struct Task<'a> {
     shots: String,
     buyer: Buyer<'a>,
     admin: Admin<'a>,
+    plugin: Option<&'a Plugin>,
 }
 
 #[derive(Serialize)]
@@ -38,6 +43,16 @@ struct Admin<'a> {
     password: &'a str,
 }
 
+/// A WordPress plugin as somebody would upload it.
+#[derive(Serialize)]
+struct Plugin {
+    zip: String,
+    /// As WordPress calls it: directory and file.
+    file: &'static str,
+    /// What it adds to every page, as `data-test`.
+    mark: &'static str,
+}
+
 #[derive(Deserialize)]
 struct Walked {
     result: String,
@@ -45,7 +60,7 @@ struct Walked {
 }
 
 /// Port and all: the address as a browser on this machine reaches it.
-fn walk(store: &Store, kind: &str, name: &str) -> anyhow::Result<Walked> {
+fn walk(store: &Store, kind: &str, name: &str, plugin: Option<&Plugin>) -> anyhow::Result<Walked> {
     let url = store.url()?;
     let Login {
         url: admin,
@@ -80,6 +95,7 @@ fn walk(store: &Store, kind: &str, name: &str) -> anyhow::Result<Walked> {
             user: &user,
             password: &password,
         },
+        plugin,
     };
     let script = root().join("tests/browser/walk.mjs");
     let script = script
@@ -97,7 +113,7 @@ fn walk(store: &Store, kind: &str, name: &str) -> anyhow::Result<Walked> {
 
 fn shop_walk(store: &Store, name: &str) -> anyhow::Result<()> {
     store.wait_serving(Duration::from_secs(20))?;
-    let walked = walk(store, "refshop", name)?;
+    let walked = walk(store, "refshop", name, None)?;
     assert_eq!(
         walked.faults,
         [] as [String; 0],
@@ -143,7 +159,7 @@ fn refshop_apache_none() -> anyhow::Result<()> {
 fn wordpress(profile: &str, code: &str) -> anyhow::Result<()> {
     let fleet = Fleet::installed()?;
     let name = format!("walk-wp-{profile}-{code}");
-    let (web, code) = (format!("web={profile}"), format!("code={code}"));
+    let (web, code_profile) = (format!("web={profile}"), format!("code={code}"));
     let store = fleet.create_running(
         &name,
         &[
@@ -152,16 +168,81 @@ fn wordpress(profile: &str, code: &str) -> anyhow::Result<()> {
             "--profile",
             &web,
             "--profile",
-            &code,
+            &code_profile,
         ],
     )?;
-    let walked = walk(
-        &store,
-        "wordpress",
-        &format!("wordpress-{}", name.trim_start_matches("walk-wp-")),
-    )?;
+    let shots = format!("wordpress-{profile}-{code}");
+    let walked = walk(&store, "wordpress", &shots, None)?;
     assert_eq!(walked.result, "logged in");
+    if code == "volume" {
+        plugin_stays(&store)?;
+    }
     store.delete()
+}
+
+const SHELF_NOTE: &str = r#"<?php
+/*
+Plugin Name: Shelf Note
+Description: A line at the foot of every page.
+Version: 1.0.0
+*/
+add_action('wp_footer', static function (): void {
+    echo '<p data-test="shelf-note">Everything on this shelf was made by hand.</p>';
+});
+"#;
+
+/// Packs a plugin into `dir`, as a shop's owner gets it.
+fn plugin(dir: &Path) -> anyhow::Result<Plugin> {
+    let (folder, zip) = (dir.join("shelf-note"), dir.join("shelf-note.zip"));
+    fs::create_dir(&folder)?;
+    fs::write(folder.join("shelf-note.php"), SHELF_NOTE)?;
+    let (folder, zip) = (folder.to_string_lossy(), zip.to_string_lossy());
+    let args = ["-m", "zipfile", "--create", &zip, &folder];
+    process::run("python3", &args, Duration::from_secs(30))?.ok()?;
+    Ok(Plugin {
+        zip: zip.into_owned(),
+        file: "shelf-note/shelf-note.php",
+        mark: "shelf-note",
+    })
+}
+
+/// Put in through wp-admin, a plugin is there and active after a restart, and after every container of the shop's code was made anew.
+fn plugin_stays(store: &Store) -> anyhow::Result<()> {
+    let dir = tempfile::tempdir()?;
+    let plugin = plugin(dir.path())?;
+    let active = |kind: &str| -> anyhow::Result<()> {
+        store.wait_serving(Duration::from_secs(30))?;
+        let walked = walk(store, kind, "", Some(&plugin))?;
+        assert_eq!(walked.result, "active");
+        let page = store.request("/", &[])?;
+        assert!(page.body.contains(plugin.mark), "visitors do not see it");
+        Ok(())
+    };
+    active("wordpress-add-plugin")?;
+    let id = store.id()?;
+    let first = docker::service(&id, "php-fpm")?;
+
+    store.act("restart")?;
+    let restarted = docker::service(&id, "php-fpm")?;
+    assert_ne!(first.started_at, restarted.started_at, "nothing restarted");
+    active("wordpress-find-plugin")?;
+
+    let more = ["--set", "php_children=6", "--window", "2", "--wait"];
+    store
+        .fleet
+        .ctl(&[&["store", "update", &store.name], &more[..]].concat())?
+        .ok()?;
+    let renewed = wait_for(
+        "PHP runs in a container of the new revision alone",
+        PATIENCE,
+        || docker::service(&id, "php-fpm"),
+        |now| now.id != restarted.id,
+    )?;
+    active("wordpress-find-plugin")?;
+    let file = format!("content/plugins/{}", plugin.file);
+    docker::docker(&["exec", &renewed.id, "test", "-s", &file])?.ok()?;
+    println!("{}: the plugin stayed", store.name);
+    Ok(())
 }
 
 #[test]
