@@ -1,6 +1,6 @@
 //! Connections, transactions, migrations.
 
-use std::{path::Path, str::FromStr, sync::Arc, time::Duration};
+use std::{io, path::Path, str::FromStr, sync::Arc, time::Duration};
 
 use sqlx::{
     Connection as _, PgPool, SqliteConnection, SqlitePool,
@@ -27,6 +27,8 @@ const BUSY: Duration = Duration::from_secs(5);
 const STATEMENT: &str = "10s";
 const LOCK: &str = "5s";
 const READERS: u32 = 4;
+/// Bytes that an SQLite file's file system must have left: a few changes of a busy moment.
+const LEAST_ROOM: u64 = 1 << 20;
 /// Any number: all writers of one database use the same.
 const WRITER_LOCK: i64 = 0x5f0b;
 
@@ -216,11 +218,19 @@ impl Db {
         rows.iter().map(|row| row.int("version")).collect()
     }
 
-    /// Answers and takes writes.
+    /// Answers and takes writes, and has room for more of them.
     ///
     /// # Errors
     /// When it does not.
     pub async fn ping(&self) -> Result<(), DbError> {
+        if let Pools::Sqlite { writer, .. } = &self.pools {
+            let path = writer.connect_options().get_filename().to_path_buf();
+            tokio::task::spawn_blocking(move || room(&path))
+                .await
+                .map_err(|error| {
+                    DbError::Unreachable(sqlx::Error::Io(io::Error::other(error)))
+                })??;
+        }
         let mut tx = self.write().await?;
         tx.execute(
             "UPDATE counters SET value = value WHERE name = $1",
@@ -290,6 +300,17 @@ impl Db {
             Pools::Alone(_) => {}
         }
     }
+}
+
+/// Whether the file system of an SQLite file has room. What goes into a part of the log that was written before says nothing about it.
+fn room(path: &Path) -> Result<(), DbError> {
+    let found = rustix::fs::statvfs(path)
+        .map_err(|error| DbError::Unreachable(sqlx::Error::Io(error.into())))?;
+    if found.f_bavail.saturating_mul(found.f_frsize) < LEAST_ROOM {
+        let full = io::Error::from(io::ErrorKind::StorageFull);
+        return Err(DbError::Full(sqlx::Error::Io(full)));
+    }
+    Ok(())
 }
 
 impl Tx {

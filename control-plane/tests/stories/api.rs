@@ -95,7 +95,7 @@ impl Api {
             .connect_timeout(PATIENCE)
             .timeout(PATIENCE)
             .connect_with_connector_lazy(tower::service_fn(move |_| {
-                let Place { admin, target } = dialled.borrow().clone();
+                let Place { admin, target, .. } = dialled.borrow().clone();
                 async move { dial(admin, config(&target, None)).await.map(TokioIo::new) }
             }));
         Self {
@@ -118,7 +118,7 @@ impl Api {
         headers: &[(&str, &str)],
         body: Option<Value>,
     ) -> Answer {
-        let Place { admin, target } = self.place.borrow().clone();
+        let Place { admin, target, .. } = self.place.borrow().clone();
         let mut tls = (*config(&target, None)).clone();
         tls.alpn_protocols = vec![b"http/1.1".to_vec()];
         let stream = dial(admin, Arc::new(tls)).await.unwrap();

@@ -134,7 +134,15 @@ async fn a_full_disk_answers_503_and_nothing_acknowledged_is_lost() {
     let create = api.create("before").await;
     api.until_operation(&create.id, "succeeded").await;
 
+    let said = world.plane.readiness().await;
+    assert!(said.starts_with("HTTP/1.1 200 "), "{said}");
     disk.fill();
+    // At once, although the log has room for some changes.
+    let said = world.plane.readiness().await;
+    assert!(
+        said.starts_with("HTTP/1.1 503 ") && said.contains("disk is full"),
+        "{said}"
+    );
     // What the log has room for already still goes; then it is said.
     let mut acknowledged = vec!["before".to_owned()];
     let mut refused = None;

@@ -13,10 +13,13 @@ use control_plane::{
     commands,
     config::{Config, FILE},
     identity::Authority,
-    server::Server,
+    server::{Addresses, Server},
 };
 use jiff::Timestamp;
-use tokio::sync::watch;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    sync::watch,
+};
 
 use crate::{client::Target, world::until};
 
@@ -24,6 +27,7 @@ use crate::{client::Target, world::until};
 #[derive(Clone)]
 pub struct Place {
     pub admin: SocketAddr,
+    pub metrics: SocketAddr,
     pub target: Target,
 }
 
@@ -83,6 +87,7 @@ impl Plane {
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 1));
         let place = Place {
             admin: nowhere,
+            metrics: nowhere,
             target: Target {
                 enrolment: nowhere,
                 agents: nowhere,
@@ -120,7 +125,7 @@ impl Plane {
     pub async fn start(&mut self) {
         let server = Server::start(self.config.clone()).await.unwrap();
         let addresses = server.addresses();
-        self.moved(addresses.admin, addresses.enrolment, addresses.agents);
+        self.moved(addresses);
         self.running = Some(Running::Inside(Box::new(server)));
     }
 
@@ -147,15 +152,32 @@ impl Plane {
         })
         .await;
         let at = |name: &str| said[name].as_str().unwrap().parse().unwrap();
-        self.moved(at("admin"), at("enrolment"), at("agents"));
+        self.moved(Addresses {
+            admin: at("admin"),
+            enrolment: at("enrolment"),
+            agents: at("agents"),
+            metrics: at("metrics"),
+        });
     }
 
-    fn moved(&self, admin: SocketAddr, enrolment: SocketAddr, agents: SocketAddr) {
+    fn moved(&self, addresses: Addresses) {
         self.place.send_modify(|place| {
-            place.admin = admin;
-            place.target.enrolment = enrolment;
-            place.target.agents = agents;
+            place.admin = addresses.admin;
+            place.metrics = addresses.metrics;
+            place.target.enrolment = addresses.enrolment;
+            place.target.agents = addresses.agents;
         });
+    }
+
+    /// What `/readyz` answers.
+    pub async fn readiness(&self) -> String {
+        let metrics = self.place.borrow().metrics;
+        let mut stream = tokio::net::TcpStream::connect(metrics).await.unwrap();
+        let request = b"GET /readyz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
+        stream.write_all(request).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
     }
 
     fn log(&self) -> PathBuf {
