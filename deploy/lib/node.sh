@@ -31,12 +31,13 @@ join_token() {
 }
 
 # What the agent's container may: CHOWN, DAC_OVERRIDE and FOWNER, because volumes and sockets belong to the stores'
-# users; NET_ADMIN for the firewall table. One option a line.
+# users; NET_ADMIN for the firewall table; the host's processes and KILL, because a Docker that was killed forgets containers
+# that it was starting, and nobody else would end them. One option a line.
 node_rights() {
     local socket
     socket=$(docker_socket)
-    printf '%s\n' --network host --read-only --tmpfs /tmp:size=16m,mode=1777 \
-        --cap-drop ALL --cap-add NET_ADMIN --cap-add CHOWN --cap-add DAC_OVERRIDE --cap-add FOWNER \
+    printf '%s\n' --network host --pid host --read-only --tmpfs /tmp:size=16m,mode=1777 \
+        --cap-drop ALL --cap-add NET_ADMIN --cap-add CHOWN --cap-add DAC_OVERRIDE --cap-add FOWNER --cap-add KILL \
         --security-opt no-new-privileges:true --memory 256m --pids-limit 256 \
         --mount "type=bind,src=$socket,dst=/var/run/docker.sock" \
         --mount "type=bind,src=$NODE_STATE,dst=$NODE_STATE" \

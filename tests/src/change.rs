@@ -82,12 +82,11 @@ pub fn window(seconds: u32) -> Value {
     json!({"window_seconds": seconds, "failed_checks": 3, "restarts": 2, "error_permille": 10, "error_factor": 3, "min_requests": 50})
 }
 
-/// Where buyers reach a store on this machine.
+/// Where buyers reach a store.
 pub fn site(store: &Store) -> anyhow::Result<Site> {
     let host = store.get()?.hosts.into_iter().next();
-    let port: u16 = store.fleet.setting("edge_http")?.parse()?;
     Ok(Site {
-        address: ([127, 0, 0, 1], port).into(),
+        address: store.fleet.edge().parse()?,
         host: host.context("the store has no host name")?,
     })
 }

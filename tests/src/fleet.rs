@@ -116,6 +116,11 @@ impl Fleet {
             .with_context(|| format!("quickstart's state has no {key}"))
     }
 
+    /// Where buyers come in, as `address:port`.
+    pub fn edge(&self) -> &str {
+        &self.edge
+    }
+
     /// `shopctl` with these arguments.
     pub fn ctl(&self, args: &[&str]) -> anyhow::Result<Output> {
         let mut all: Vec<&str> = self.cli.iter().map(String::as_str).collect();

@@ -1,5 +1,7 @@
 //! A second host on this machine: a network namespace, a dockerd in it with its own paths, and the node agent beside it.
 
+mod forgotten;
+
 use std::fs;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -15,6 +17,8 @@ use crate::process;
 use crate::wait::wait_for;
 
 const NAME: &str = "shopfleet-test2";
+/// How this host's Docker calls what is its own in its containerd.
+const NAMESPACE: &str = "shopfleet-test2";
 const OUTSIDE: Ipv4Addr = Ipv4Addr::new(10, 254, 77, 1);
 const INSIDE: Ipv4Addr = Ipv4Addr::new(10, 254, 77, 2);
 const POOL: &str = "10.196.0.0/14";
@@ -148,7 +152,7 @@ impl SecondHost {
             format!("--data-root={}", self.path("docker")),
             format!("--exec-root={}", self.path("exec")),
             format!("--pidfile={}", self.path("docker.pid")),
-            "--containerd-namespace=shopfleet-test2".to_owned(),
+            format!("--containerd-namespace={NAMESPACE}"),
         ];
         self.dockerd = Some(self.spawn("dockerd.log", "dockerd", &args)?);
         wait_for(

@@ -59,6 +59,8 @@ pub struct Node {
     pub routing: Notify,
     /// One writer of the names file at a time.
     pub publishing: Semaphore,
+    /// Turns of stores whose agent is replaced.
+    pub replacing: Semaphore,
     /// The firewall table as it was loaded.
     pub firewall: Firewall,
     /// What buyers were answered.

@@ -130,6 +130,7 @@ fn node(args: NodeArgs, joined: Joined, engine: Engine) -> anyhow::Result<Node> 
         stores: Stores::default(),
         routing: Notify::new(),
         publishing: Semaphore::new(1),
+        replacing: Semaphore::new(prepare::REPLACED_AT_ONCE),
         firewall: Firewall::default(),
         images: Images::default(),
         boot_id: boot_id(),

@@ -23,6 +23,10 @@ use super::{
     volumes,
 };
 
+/// Agents that are replaced at once. A new release replaces every store's: all at once they would keep the engine from starting what
+/// buyers wait for, and no store would have its agent back before the last one.
+pub const REPLACED_AT_ONCE: usize = 2;
+
 /// Why a store is not prepared; it is tried again.
 #[derive(Debug, thiserror::Error)]
 pub enum PrepareError {
@@ -248,6 +252,8 @@ async fn agent(
     match node.engine.inspect(&spec.name).await? {
         // Another image, or a secrets volume more: services run on meanwhile.
         Some(found) if !spec.made(&found) => {
+            let turn = node.replacing.acquire().await;
+            let _turn = turn.map_err(|_| ReplicaError::Closed)?;
             node.engine.stop(&spec.name, spec.stop_grace).await?;
             replicas::remove(node, store, &spec.name, true).await?;
             make(node, store, spec).await

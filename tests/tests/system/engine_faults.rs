@@ -1,22 +1,22 @@
 //! A Docker on a bad day, between the node agent and it: errors, hangs, slow and lost and broken answers, an event stream that falls
-//! silent; and Docker itself killed. On a fleet of the story's own. Whatever happens: one copy of everything, and in the end nothing.
+//! silent. On a fleet of the story's own. Whatever happens: one copy of everything, no order lost, and in the end nothing.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
 use shop_tests::engine_proxy::{EngineProxy, Fault, Rule};
 use shop_tests::fleet::{Fleet, PATIENCE, Store};
 use shop_tests::host::{GATEWAY, SecondHost};
+use shop_tests::orders;
 use shop_tests::plane::{Database, Plane};
+use shop_tests::shop::{Buyer, Outcome};
 use shop_tests::wait::wait_for;
 
-use crate::kills::next;
-
-/// How often Docker is killed while a store is made; the moments come from a fixed seed.
-const DOCKER_KILLS: u64 = 4;
 /// Services of a refshop without search.
 const SERVICES: [&str; 4] = ["cache", "db", "php-fpm", "web"];
+
+/// How long a new revision is watched after the switch, in seconds.
+const WINDOW: &str = "2";
 
 const fn rule(method: &'static str, path: &'static str, fault: Fault, times: usize) -> Rule {
     Rule {
@@ -78,6 +78,63 @@ fn days() -> Vec<(&'static str, Vec<Rule>)> {
     ]
 }
 
+/// What goes wrong on such a day while the store gets another release.
+fn on_update(day: &str, mut rules: Vec<Rule>) -> Vec<Rule> {
+    let fault = match day {
+        "refused" => Fault::Status(500),
+        "contradicted" => Fault::Status(404),
+        "lost" => Fault::Lost,
+        // Each hang is waited for to its deadline; the day has had some.
+        "hanging" => {
+            return vec![
+                rule("POST", "/containers/create", Fault::Hang, 1),
+                rule("GET", "/containers/json", Fault::Hang, 1),
+            ];
+        }
+        _ => Fault::Slow(Duration::from_millis(1500)),
+    };
+    // The old revision's containers go.
+    for (method, path) in [
+        ("POST", "/connect"),
+        ("POST", "/stop"),
+        ("DELETE", "/containers/"),
+    ] {
+        rules.push(rule(method, path, fault, 1));
+    }
+    rules
+}
+
+/// The store gets another release while the rules hold, and keeps its order.
+fn updated(host: &SecondHost, proxy: &EngineProxy, store: &Store) -> anyhow::Result<()> {
+    let ordered = bought(store)?;
+    let before = proxy.spoilt().len();
+    let update = ["--template", "refshop@2", "--window", WINDOW, "--wait"];
+    let said = store
+        .fleet
+        .ctl(&[&["store", "update", &store.name], &update[..]].concat())?;
+    println!(
+        "{} answers were spoilt meanwhile",
+        proxy.spoilt().len() - before
+    );
+    proxy.behave();
+    said.ok()?;
+    store.wait_status("running")?;
+    let health = store.wait_serving(Duration::from_secs(30))?;
+    assert!(health.body.contains("\"2.0.0\""), "{}", health.body);
+    one_of_each(host, store)?;
+    let (orders, _) = orders::all(store)?;
+    assert!(orders.contains(&ordered), "{ordered} is lost: {orders:?}");
+    Ok(())
+}
+
+/// One order, by its number.
+pub fn bought(store: &Store) -> anyhow::Result<String> {
+    match Buyer::new(store)?.buy("waffle-towel")? {
+        Outcome::Ordered(number) => Ok(number),
+        Outcome::SoldOut => anyhow::bail!("sold out"),
+    }
+}
+
 fn parts(plane: &Plane, host: &mut SecondHost) -> anyhow::Result<(Fleet, EngineProxy)> {
     let fleet = plane.fleet(host.edge());
     let socket = host.path("spoilt.sock");
@@ -88,7 +145,7 @@ fn parts(plane: &Plane, host: &mut SecondHost) -> anyhow::Result<(Fleet, EngineP
 }
 
 /// Exactly one container of each service, and the agent.
-fn one_of_each(host: &SecondHost, store: &Store) -> anyhow::Result<()> {
+pub fn one_of_each(host: &SecondHost, store: &Store) -> anyhow::Result<()> {
     let id = store.id()?;
     let whole = |names: &Vec<String>| {
         names.len() == SERVICES.len() + 1
@@ -114,7 +171,7 @@ fn one_of_each(host: &SecondHost, store: &Store) -> anyhow::Result<()> {
     .map(drop)
 }
 
-fn gone(host: &SecondHost, store: &Store, id: &str) -> anyhow::Result<()> {
+pub fn gone(host: &SecondHost, store: &Store, id: &str) -> anyhow::Result<()> {
     wait_for(
         "it is deleted",
         PATIENCE,
@@ -139,14 +196,19 @@ fn a_docker_that_errs_hangs_and_forgets_makes_and_deletes_stores_all_the_same() 
     let (fleet, proxy) = parts(&plane, &mut host)?;
     for (day, rules) in days() {
         let began = Instant::now();
+        let spoilt = on_update(day, rules.clone());
         rules.into_iter().for_each(|rule| proxy.spoil(rule));
-        let store = fleet.create(day, &["--profile", "search=none"])?;
+        let args = ["--template", "refshop@1", "--profile", "search=none"];
+        let store = fleet.create(day, &args)?;
         let id = store.id()?;
         store.wait_status("running")?;
         proxy.behave();
         store.wait_serving(Duration::from_secs(30))?;
         one_of_each(&host, &store)?;
         let made = began.elapsed();
+        spoilt.into_iter().for_each(|rule| proxy.spoil(rule));
+        updated(&host, &proxy, &store)?;
+        let updated = began.elapsed();
 
         for rule in [
             rule("POST", "/stop", Fault::Lost, 1),
@@ -160,7 +222,7 @@ fn a_docker_that_errs_hangs_and_forgets_makes_and_deletes_stores_all_the_same() 
         gone(&host, &store, &id)?;
         proxy.behave();
         println!(
-            "{day}: running after {made:?}, all over after {:?}",
+            "{day}: running after {made:?}, updated after {updated:?}, all over after {:?}",
             began.elapsed()
         );
     }
@@ -202,46 +264,4 @@ fn an_event_stream_that_says_nothing_hides_no_death() -> anyhow::Result<()> {
         );
     }
     gone(&host, &store, &id)
-}
-
-#[test]
-fn docker_killed_while_stores_are_made() -> anyhow::Result<()> {
-    let plane = Plane::start(&Database::Sqlite, GATEWAY, &[])?;
-    let mut host = SecondHost::start()?;
-    let fleet = plane.fleet(host.edge());
-    host.join(&fleet)?;
-    host.ready(&fleet)?;
-    let mut seed = 0x5EED_0D0C_u64;
-    for round in 0..DOCKER_KILLS {
-        let store = fleet.create(&format!("docked-{round}"), &["--profile", "search=none"])?;
-        let id = store.id()?;
-        let began = Instant::now();
-        let moment = Duration::from_millis(next(&mut seed) % 2500);
-        wait_for(
-            "the moment has come",
-            moment + PATIENCE,
-            || Ok(began.elapsed()),
-            |past| *past >= moment,
-        )?;
-        host.kill_docker()?;
-        store.wait_status_through_outage("running")?;
-        store
-            .wait_serving(Duration::from_secs(60))
-            .with_context(|| picture(&host))?;
-        one_of_each(&host, &store)?;
-        println!(
-            "round {round}: Docker killed after {moment:?}, running after {:?}",
-            began.elapsed()
-        );
-        gone(&host, &store, &id)?;
-    }
-    Ok(())
-}
-
-/// What the host looks like, for a story that gave up.
-fn picture(host: &SecondHost) -> String {
-    let containers = host
-        .docker(&["ps", "--all", "--format", "{{.Names}} {{.Status}}"])
-        .unwrap_or_else(|error| format!("{error:#}"));
-    format!("{containers}\n{}", host.log_tail("agent.log"))
 }

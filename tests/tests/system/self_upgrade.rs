@@ -11,6 +11,7 @@ use std::time::Duration;
 use anyhow::Context;
 use shop_tests::change::site;
 use shop_tests::docker;
+use shop_tests::events::{Listener, most_down};
 use shop_tests::fleet::{Fleet, PATIENCE, Store};
 use shop_tests::load::{Load, Rates};
 use shop_tests::process;
@@ -18,6 +19,8 @@ use shop_tests::repository::root;
 use shop_tests::wait::{wait_every, wait_for};
 
 const STORES: usize = 10;
+/// Shop agents that a node replaces at a time.
+const AGENTS_AT_ONCE: usize = 2;
 const UPGRADE: Duration = Duration::from_secs(600);
 const BINARIES: [&str; 3] = ["control-plane", "shop-agent", "shopctl"];
 const SMALL: &str = "store-agent";
@@ -81,8 +84,12 @@ fn stores_serve_while_everything_of_ours_is_replaced_and_put_back() -> anyhow::R
         })
         .collect::<anyhow::Result<_>>()?;
     for bins in [other.path(), &built] {
+        let agents = Listener::start(&["shopfleet.kind=agent"], &["die", "start"])?;
         upgrade(bins)?;
         settled(&fleet, &ids)?;
+        let most = most_down(&agents.finish()?);
+        println!("at most {most} of {count} shop agents were down at once");
+        assert!((1..=AGENTS_AT_ONCE).contains(&most), "{most}");
     }
     let mut requests = 0;
     for (store, load) in stores.iter().zip(loads) {

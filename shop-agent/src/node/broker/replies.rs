@@ -102,6 +102,11 @@ pub(super) fn of_engine(error: &EngineError) -> Status {
             "running",
             "the container runs; stop it first",
         ),
+        EngineError::Forgotten { .. } => coded(
+            Code::Internal,
+            "engine_forgot",
+            "the container engine forgot a process of this container, and it does not end; the node's log says more",
+        ),
         EngineError::Refused { .. } | EngineError::Malformed { .. } => coded(
             Code::Internal,
             "engine_refused",

@@ -1,17 +1,16 @@
-//! Containers: create (or adopt), start, stop, signal, remove, observe, read logs.
+//! Containers: create (or adopt), start, stop, signal, remove, observe.
 
 use std::{collections::HashMap, time::Duration};
 
 use bollard::{
-    container::LogOutput,
     models::{
         ContainerInspectResponse, ContainerStateStatusEnum, ContainerUpdateBody,
         NetworkConnectRequest,
     },
     query_parameters::{
         CreateContainerOptionsBuilder, InspectContainerOptions, KillContainerOptionsBuilder,
-        ListContainersOptionsBuilder, LogsOptionsBuilder, RemoveContainerOptionsBuilder,
-        StopContainerOptionsBuilder, WaitContainerOptions,
+        ListContainersOptionsBuilder, RemoveContainerOptionsBuilder, StopContainerOptionsBuilder,
+        WaitContainerOptions,
     },
 };
 use futures::{StreamExt as _, future::try_join_all};
@@ -101,7 +100,8 @@ impl Engine {
         Ok(created)
     }
 
-    /// Starts it; the networks it should have are checked first. No more than a few starts run at once.
+    /// Starts it; the networks it should have are checked first. No more than a few starts run at once. What an engine that was killed left
+    /// running of it is ended first.
     ///
     /// # Errors
     /// When it is absent (status 404) or the engine fails.
@@ -123,11 +123,21 @@ impl Engine {
                 after: QUEUE,
             });
         };
-        let call = self.docker.start_container(&observed.id, None);
-        match within(operation, CHANGE, call).await {
-            Ok(()) => Ok(Started::Now),
-            Err(EngineError::Refused { status: 304, .. }) => Ok(Started::Already),
-            Err(error) => Err(error),
+        let start = async || {
+            let call = self.docker.start_container(&observed.id, None);
+            match within(operation, CHANGE, call).await {
+                Ok(()) => Ok(Started::Now),
+                Err(EngineError::Refused { status: 304, .. }) => Ok(Started::Already),
+                Err(error) => Err(error),
+            }
+        };
+        match start().await {
+            Err(EngineError::Refused { text, .. }) if barred(&text) => {
+                tracing::warn!(container = spec.name, %text, "the engine does not start what it forgot");
+                self.end_forgotten(&spec.name, &observed.id).await?;
+                start().await
+            }
+            other => other,
         }
     }
 
@@ -175,11 +185,16 @@ impl Engine {
         within("limit a container", READ, call).await.map(|_| ())
     }
 
-    /// Removes it; `force` kills it first. Its volumes stay.
+    /// Removes it; `force` kills it first. Its volumes stay. Nothing of it runs on afterwards, not even what the engine forgot.
     ///
     /// # Errors
     /// Status 409 when it runs and `force` is not set.
     pub async fn remove(&self, name: &str, force: bool) -> Result<Removed, EngineError> {
+        if let Some(found) = self.inspect(name).await?
+            && !found.running()
+        {
+            self.end_forgotten(name, &found.id).await?;
+        }
         let options = RemoveContainerOptionsBuilder::default()
             .force(force)
             .v(false)
@@ -234,67 +249,6 @@ impl Engine {
             .flatten()
             .filter(|it| in_scope(it, scope))
             .collect())
-    }
-
-    /// The last lines of what it wrote, at most `limit` bytes of them.
-    ///
-    /// # Errors
-    /// Status 404 when it is absent.
-    pub async fn logs(&self, name: &str, tail: u32, limit: usize) -> Result<Vec<u8>, EngineError> {
-        let operation = "read logs";
-        let options = LogsOptionsBuilder::default()
-            .stdout(true)
-            .stderr(true)
-            .tail(&tail.to_string())
-            .build();
-        let mut stream = self.docker.logs(name, Some(options));
-        let read = async {
-            let mut text = Vec::new();
-            while let Some(chunk) = stream.next().await {
-                let chunk: LogOutput = chunk?;
-                text.extend_from_slice(&chunk.into_bytes());
-                if text.len() > 2 * limit {
-                    text.drain(..text.len() - limit);
-                }
-            }
-            let excess = text.len().saturating_sub(limit);
-            text.drain(..excess);
-            Ok(text)
-        };
-        within(operation, CHANGE, read).await
-    }
-
-    /// What it wrote from its start, without the first `after` bytes; at most `limit` bytes. What rotation took is not there.
-    ///
-    /// # Errors
-    /// Status 404 when it is absent.
-    pub async fn logs_after(
-        &self,
-        name: &str,
-        after: u64,
-        limit: usize,
-    ) -> Result<Vec<u8>, EngineError> {
-        let options = LogsOptionsBuilder::default()
-            .stdout(true)
-            .stderr(true)
-            .build();
-        let mut stream = self.docker.logs(name, Some(options));
-        let read = async {
-            let (mut text, mut skip) = (Vec::new(), usize::try_from(after).unwrap_or(usize::MAX));
-            while let Some(chunk) = stream.next().await {
-                let chunk: LogOutput = chunk?;
-                let bytes = chunk.into_bytes();
-                let known = skip.min(bytes.len());
-                skip -= known;
-                text.extend_from_slice(&bytes[known..]);
-                if text.len() >= limit {
-                    text.truncate(limit);
-                    break;
-                }
-            }
-            Ok(text)
-        };
-        within("read logs", CHANGE, read).await
     }
 
     /// Waits until it has ended, or is no more.
@@ -372,6 +326,11 @@ impl Engine {
         }
         Ok(())
     }
+}
+
+/// Whether the engine refuses to start a container because its containerd has it already, in the words of Docker's releases.
+fn barred(text: &str) -> bool {
+    text.contains("already exists") || text.contains("already in use")
 }
 
 fn spec_first(spec: &ContainerSpec) -> Vec<String> {

@@ -73,6 +73,14 @@ pub enum EngineError {
         /// The name.
         name: String,
     },
+    /// A container that does not run by the engine's word has a process all the same, and it does not end.
+    #[error(
+        "{name} does not run by the engine's word, but a process of it does, and does not end: end it by hand (see the node's log)"
+    )]
+    Forgotten {
+        /// The container.
+        name: String,
+    },
     /// An engine too old or too new.
     #[error("this engine speaks API {min} to {max}; 1.41 or newer is needed")]
     Version {
