@@ -106,6 +106,9 @@ pub struct Entries {
     /// What migrations have made of the database.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schema: Option<Schema>,
+    /// What open runs make of the database, by the plan that began them: another one may be in force when they end.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub run_schemas: BTreeMap<ServiceName, Schema>,
     /// Containers' hashes with limits, and without: see [`Marks`].
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub shapes: BTreeMap<Digest, Digest>,

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use shop_plan::StorePlan;
-use shop_proto::{Digest, Generation, Slot};
+use shop_proto::{Digest, Generation, ServiceName, Slot};
 
 use super::{Accepted, Entries};
 
@@ -321,6 +321,26 @@ impl Entries {
     #[must_use]
     pub fn open_update(&self) -> Option<&Update> {
         self.update.as_ref().filter(|update| update.phase.open())
+    }
+
+    /// A run begins, with what it makes of the database. One that was begun before stays what it was begun as.
+    pub fn run_began(&mut self, task: ServiceName, run: String, makes: Option<Schema>) {
+        if self.open_runs.get(&task) == Some(&run) {
+            return;
+        }
+        self.run_schemas.remove(&task);
+        self.run_schemas
+            .extend(makes.map(|schema| (task.clone(), schema)));
+        self.open_runs.insert(task, run);
+    }
+
+    /// A run has ended; of one that a release before began, `makes` is what is known.
+    pub fn run_ended(&mut self, task: &ServiceName, code: i32, makes: Option<Schema>) {
+        self.open_runs.remove(task);
+        let begun = self.run_schemas.remove(task);
+        if let Some(reached) = begun.or(makes).filter(|_| code == 0) {
+            self.reach(reached);
+        }
     }
 
     /// The end of an update task: the next phase, or the way back. Of another update's task it says nothing.

@@ -13,7 +13,7 @@ use super::{
     deliver::{DeliveryError, Mailbox, Parcel},
     probe::Probes,
     sealed::Envelope,
-    steps::{Step, Target},
+    steps::{Step, Target, update::is_migration},
     vault::{Vault, VaultError},
     world::Problem,
 };
@@ -253,26 +253,32 @@ async fn run_task<E: StoreEngine>(
     rendered: &Rendered,
     run: TaskRun,
 ) -> Result<TaskExit, Failure> {
+    let once = rendered.plan.task(&run.task).is_some_and(|task| task.once);
+    let marks = Marks::of(&rendered.plan);
+    let migrates = is_migration(&run.run);
+    let makes = (once || migrates).then_some(marks.schema);
     let (task, id) = (run.task.clone(), run.run.clone());
     tools
         .ledger
-        .change(move |entries| entries.open_runs.insert(task, id))
+        .change(move |entries| entries.run_began(task, id, makes))
         .await?;
     let exit = tools.engine.run_task(rendered.digest, &run).await?;
     let at_unix_ms = Timestamp::now().as_millisecond();
-    let once = rendered.plan.task(&run.task).is_some_and(|task| task.once);
-    let marks = Marks::of(&rendered.plan);
     tools
         .ledger
         .change(move |entries| {
-            entries.open_runs.remove(&run.task);
+            entries.run_ended(&run.task, exit.code, makes);
             entries.migration_ended(&run.run, exit.code, marks, at_unix_ms);
-            match (once, exit.code) {
-                (true, 0) => {
+            match exit.code {
+                0 if once => {
                     entries.tasks_done.insert(run.task);
                 }
-                (true, _) => *entries.attempts.entry(run.task).or_default() += 1,
-                (false, _) => {}
+                0 => {}
+                // The next try is a run of its own; that of an update belongs to the update.
+                _ if once || (migrates && entries.serving.is_none()) => {
+                    *entries.attempts.entry(run.task).or_default() += 1;
+                }
+                _ => {}
             }
         })
         .await?;

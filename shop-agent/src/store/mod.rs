@@ -41,6 +41,7 @@ mod wire;
 mod world;
 
 pub use probe::{NotReady, Probes, Question};
+pub use steps::update::PREPARE;
 
 /// Arguments of `shop-agent run`.
 #[derive(Debug, Args)]

@@ -10,6 +10,7 @@ use super::{
     probe::NotReady,
     sealed::SealedTo,
     steps::{Goal, Health, Input, Replica, Target, Wanted, serve},
+    supervise::STEADY,
     world::{Problem, World},
 };
 use crate::{
@@ -279,8 +280,11 @@ fn state(input: &Input<'_>, world: &World, complaints: &Complaints, goal: Goal) 
                 let in_force =
                     |key: &ReplicaKey| input.wanted().any(|it| !it.next && it.key == *key);
                 let looping = world.records.iter().any(|(target, record)| {
-                    record.looping()
-                        && !matches!(target, Target::Replica(key) if !in_force(key))
+                    let matters = match target {
+                        Target::Replica(key) => in_force(key),
+                        other => world.problems.contains_key(other),
+                    };
+                    record.looping() && matters
                 });
                 if well && !looping && complaints.deep.is_none() {
                     State::Running
@@ -391,6 +395,16 @@ fn trouble(
                 );
             }
             Some(problem) => return tell(problem),
+            None if looping && goal == Goal::Run => {
+                return (
+                    "crash_looping",
+                    format!(
+                        "{} ended again and again; all is well once it has been ready for {} s",
+                        key.service,
+                        STEADY.as_secs()
+                    ),
+                );
+            }
             None => {}
         }
     }
@@ -399,7 +413,8 @@ fn trouble(
             return tell(problem);
         }
     }
-    if let Some(problem) = world.problems.get(&Target::Serve) {
+    let own = [Target::Serve, Target::Ledger, Target::Runs, Target::Drift];
+    if let Some(problem) = own.iter().find_map(|target| world.problems.get(target)) {
         return tell(problem);
     }
     if goal == Goal::Run {

@@ -297,6 +297,14 @@ impl Input<'_> {
             .all(|task| self.entries.tasks_done.contains(&task.name))
     }
 
+    /// Whether what the once-tasks have made of the data is what the plan's code expects. In a store that has served, an update sees
+    /// to that.
+    #[must_use]
+    pub fn data_fits(&self) -> bool {
+        let held = self.entries.schema;
+        self.entries.serving.is_some() || held.is_none_or(|it| it.schema >= self.plan.schema())
+    }
+
     /// How long it is until then, by the clock on the wall.
     fn until(&self, unix_ms: i64) -> Duration {
         let ms = unix_ms.saturating_sub(self.wall.as_millisecond());

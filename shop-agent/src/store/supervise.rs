@@ -11,7 +11,8 @@ const BASE: Duration = Duration::from_secs(1);
 const CAP: Duration = Duration::from_secs(30);
 const WINDOW: Duration = Duration::from_secs(120);
 const LOOPING: usize = 5;
-const STEADY: Duration = Duration::from_secs(60);
+/// Ready for so long, what ended again and again is forgiven.
+pub const STEADY: Duration = Duration::from_secs(60);
 
 /// The ends of one container, or the failures of one task or action.
 #[derive(Debug, Clone, Default)]

@@ -141,7 +141,14 @@ impl<E: StoreEngine> Reconciler<E> {
                 };
                 self.world.failed(target, problem, now, rand::random());
             }
-            Outcome::Done => self.done(step),
+            Outcome::Done => {
+                if !matches!(target, Target::Replica(_)) {
+                    // A container has to prove itself; anything else is well once it is done.
+                    self.world.well(&target);
+                    self.world.records.remove(&target);
+                }
+                self.done(step);
+            }
         }
     }
 

@@ -551,3 +551,21 @@ async fn without_the_nodes_plan_nothing_is_done_and_another_plan_is_refused() {
     let calls = machine.engine.calls();
     assert!(calls.iter().all(|call| call == "list"), "{calls:?}");
 }
+
+/// A step that failed often enough to look hopeless, and then was done, says nothing about the store any more.
+#[tokio::test(start_paused = true)]
+async fn what_failed_for_long_and_is_done_is_forgiven() {
+    let machine = Machine::new();
+    let volume = machine.mailbox.root.join("db");
+    std::fs::remove_dir(&volume).unwrap();
+    let mut agent = machine.agent();
+    agent.order(fixtures::order(1)).await.unwrap();
+    let failing = |report: &Report| report.reason == "secrets_failed";
+    agent.until("failing", failing).await;
+    let long = Duration::from_secs(90);
+    let never = tokio::time::timeout(long, &mut agent.task).await;
+    assert!(never.is_err(), "the agent ended");
+    std::fs::create_dir(&volume).unwrap();
+    let report = agent.until_state(State::Running).await;
+    assert_eq!(report.reason, "");
+}

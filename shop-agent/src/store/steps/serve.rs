@@ -54,6 +54,7 @@ const fn shows_page(update: &Update) -> bool {
 #[must_use]
 pub fn deep_due(input: &Input<'_>) -> bool {
     input.once_tasks_done()
+        && input.data_fits()
         && input
             .plan
             .services

@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use shop_plan::{Change, Migration, ServiceKind, StorePlan, transition};
+use shop_plan::{Change, Migration, ServiceKind, StorePlan, TaskPlan, transition};
 use shop_proto::{Digest, ReplicaKey, RunState, Slot};
 use tokio::time::Instant;
 
@@ -351,6 +351,9 @@ fn needs_task(input: &Input<'_>) -> bool {
 
 /// The update task: run once to its end, and attached to after a crash.
 pub fn migration(input: &Input<'_>) -> Option<Step> {
+    if input.entries.serving.is_none() {
+        return early_migration(input);
+    }
     let update = input.entries.open_update()?;
     let (next, _) = input.next?;
     let task = next.task(update_task(next)?)?;
@@ -367,12 +370,39 @@ pub fn migration(input: &Input<'_>) -> Option<Step> {
         None if due => update.run_id(),
         None => return None,
     };
-    Some(Step::RunTask(TaskRun {
+    Some(run_of(task, run))
+}
+
+/// Before a store has served, another order simply takes the place of the one before: nothing stands beside it, and nothing goes back.
+/// But once-tasks may have made the data for older code already.
+fn early_migration(input: &Input<'_>) -> Option<Step> {
+    let task = input.plan.task(update_task(input.plan)?)?;
+    let kept = |kind: ServiceKind| !kind.slotted() && kind != ServiceKind::Worker;
+    let mut keepers = input.plan.services.iter().filter(|it| kept(it.kind));
+    let due = input.once_tasks_done()
+        && !input.data_fits()
+        && keepers.all(|it| input.service_ready(&it.name))
+        && task.after.iter().all(|name| input.service_ready(name))
+        && input.has_secrets(&task.source, &task.container.secrets);
+    let run = match input.entries.open_runs.get(&task.name) {
+        Some(open) if is_migration(open) => open.clone(),
+        None if due => {
+            let attempt = input.entries.attempts.get(&task.name).copied();
+            let generation = input.asked.accepted.generation;
+            format!("update-{generation}-{}", attempt.unwrap_or(0))
+        }
+        Some(_) | None => return None,
+    };
+    Some(run_of(task, run))
+}
+
+fn run_of(task: &TaskPlan, run: String) -> Step {
+    Step::RunTask(TaskRun {
         task: task.name.clone(),
         run,
         arguments: Vec::new(),
         timeout: task.timeout,
-    }))
+    })
 }
 
 /// Whether an update task runs now.

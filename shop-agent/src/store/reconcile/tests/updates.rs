@@ -222,6 +222,36 @@ async fn a_release_that_is_bad_once_it_serves_is_taken_back() {
     }
 }
 
+/// Each release has its own ends: what was taken back twice does not make the store, or the next release, look worse.
+#[tokio::test(start_paused = true)]
+async fn releases_that_crash_leave_nothing_behind() {
+    let (machine, mut agent) = provisioned().await;
+    for round in 0..3 {
+        let generation = 2 + 2 * round;
+        agent.order(machine.knows(generation, 4)).await.unwrap();
+        agent.until_phase(Phase::Switched).await;
+        for _ in 0..2 {
+            while !machine.engine.running().contains(&in_b("php-fpm")) {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            machine.engine.kill(&in_b("php-fpm"), 70, false);
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        agent.until_phase(Phase::RolledBack).await;
+        agent.order(machine.knows(generation + 1, 1)).await.unwrap();
+        agent
+            .until("runs", |report| {
+                let current = report.order.is_some_and(|it| it.0.get() == generation + 1);
+                current && report.state == State::Running
+            })
+            .await;
+        while machine.in_slot(Slot::B) > 0 {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+    assert_eq!(machine.engine.broken(), Vec::<String>::new());
+}
+
 #[tokio::test(start_paused = true)]
 async fn code_that_the_data_has_outgrown_is_refused() {
     let (machine, mut agent) = provisioned().await;
@@ -296,4 +326,54 @@ async fn a_store_of_the_release_before_is_updated_from_what_it_serves() {
     agent.until_phase(Phase::Done).await;
     assert!(machine.serves(Slot::B));
     assert_eq!(machine.engine.broken(), Vec::<String>::new());
+}
+
+/// The data are made for the first release's code, and the next one is asked for before anybody was served.
+#[tokio::test(start_paused = true)]
+async fn what_never_served_is_migrated_before_it_does() {
+    let machine = Machine::new();
+    let in_a = |service: &str| ReplicaKey {
+        slot: Slot::A,
+        ..key(service)
+    };
+    machine.ails(&in_a("web"), true);
+    let mut agent = machine.agent();
+    agent.order(fixtures::order(1)).await.unwrap();
+    let installed = |report: &Report| {
+        let mut steps = report.steps.iter();
+        steps.any(|step| {
+            step.name == "task:install" && step.state == crate::store::report::StepState::Done
+        })
+    };
+    agent.until("installed", installed).await;
+    agent.order(machine.knows(2, 2)).await.unwrap();
+    machine.probes.1.lock().unwrap().clear();
+    let report = agent.until_state(State::Running).await;
+    assert_eq!(report.changes.serving_revision, Some(2));
+    assert_eq!(machine.migrations(), ["task migrate update-2-0"]);
+    assert_eq!(machine.installs().len(), 1);
+    let calls = machine.engine.calls();
+    let at = |call: &str| calls.iter().position(|it| it == call).expect(call);
+    assert!(at("task migrate update-2-0") < at("serve"));
+    assert_eq!(machine.engine.broken(), Vec::<String>::new());
+}
+
+/// A run that was begun for older code makes what that code expects, whatever was asked for until it ended.
+#[test]
+fn a_run_makes_what_it_was_begun_for() {
+    let schema = |plan: &StorePlan| crate::ledger::Marks::of(plan).schema;
+    let old = schema(&fixtures::plan_of(&fixtures::revision(1)));
+    let new = schema(&fixtures::plan_of(&fixtures::revision(2)));
+    assert!(old.schema < new.schema);
+    let install = || "install".parse().unwrap();
+    let mut entries = crate::ledger::Entries::default();
+    entries.run_began(install(), "once-0".to_owned(), Some(old));
+    // The agent died, and the next one attaches for another order.
+    entries.run_began(install(), "once-0".to_owned(), Some(new));
+    entries.run_ended(&install(), 0, Some(new));
+    assert_eq!(entries.schema, Some(old));
+    assert!(entries.open_runs.is_empty() && entries.run_schemas.is_empty());
+    entries.run_began(install(), "once-1".to_owned(), Some(new));
+    entries.run_ended(&install(), 1, Some(new));
+    assert_eq!(entries.schema, Some(old), "it failed");
 }
