@@ -124,7 +124,7 @@ fn tests_wait_for_conditions_and_never_sleep() -> anyhow::Result<()> {
             "tests/src/load/journey.rs",
             "tests/src/wait.rs",
             "tests/src/process.rs",
-            "control-plane/tests/stories/world.rs",
+            "control-plane/tests/support/wait.rs",
             "control-plane/tests/stories/node.rs",
             "control-plane/tests/stories/shop.rs",
         ]
