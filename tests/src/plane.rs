@@ -15,8 +15,10 @@ use crate::repository::root;
 use crate::wait::wait_for;
 
 const ADMIN: u16 = 17440;
-const ENROLMENT: u16 = 17442;
-const AGENTS: u16 = 17443;
+/// Where it listens for agents without a certificate.
+pub const ENROLMENT: u16 = 17442;
+/// Where it listens for agents with one.
+pub const AGENTS: u16 = 17443;
 const METRICS: u16 = 17449;
 const SHORT: Duration = Duration::from_secs(30);
 
@@ -48,7 +50,8 @@ pub fn program(name: &str) -> PathBuf {
 }
 
 impl Plane {
-    /// Makes one, reached by agents at `advertise`, with `SHOPFLEET_*` settings; and logs a CLI of its own in.
+    /// Makes one, reached by agents at `advertise` (`HOST`, or `HOST:ENROLMENT_PORT,AGENTS_PORT` when something stands before it), with
+    /// `SHOPFLEET_*` settings; and logs a CLI of its own in.
     pub fn start(
         database: &Database,
         advertise: &str,
@@ -105,10 +108,14 @@ impl Plane {
     }
 
     fn init(&mut self, database: &Database, advertise: &str) -> anyhow::Result<String> {
+        let reached = match advertise.contains(':') {
+            true => advertise.to_owned(),
+            false => format!("{advertise}:{ENROLMENT},{AGENTS}"),
+        };
         let mut args = vec![
             "init".to_owned(),
             format!("--data={}", self.path("data")),
-            format!("--advertise={advertise}:{ENROLMENT},{AGENTS}"),
+            format!("--advertise={reached}"),
             format!("--listen-admin=127.0.0.1:{ADMIN}"),
             format!("--listen-enrolment=0.0.0.0:{ENROLMENT}"),
             format!("--listen-agents=0.0.0.0:{AGENTS}"),

@@ -24,3 +24,4 @@ mod self_upgrade;
 mod tasks;
 mod update;
 mod update_kills;
+mod uplink;
