@@ -40,7 +40,7 @@ compile() {
     as_owner "$1" build --profile quick --locked "${packages[@]}"
 }
 
-compile_store_agent() { as_owner "$1" build --profile agent --locked -p shop-agent --no-default-features; }
+compile_store_agent() { as_owner "$1" build --profile agent --locked -p shop-agent --no-default-features --features terse; }
 
 build_binaries() {
     local cargo name
