@@ -2,20 +2,25 @@
 //!
 //! Hash maps, `select!`, jitter and ids all draw from `getrandom`; certificates and records read `clock_gettime`. Other threads of the
 //! process, such as SQLite's, get the real ones. Only for a statically linked test binary.
+//!
+//! So is the disk that is full: what is written there is refused when it is to be made durable, in our own processes' files as in a real one.
 #![allow(
     unsafe_code,
     reason = "foreign functions cannot be replaced without it; test code only"
 )]
 
 use std::{
-    cell::Cell,
+    cell::{Cell, RefCell},
+    collections::BTreeSet,
     ffi::{CStr, c_char, c_int, c_uint, c_void},
+    path::{Path, PathBuf},
     time::Duration,
 };
 
 thread_local! {
     static SEED: Cell<Option<u64>> = const { Cell::new(None) };
     static NOW: Cell<Option<Duration>> = const { Cell::new(None) };
+    static FULL: RefCell<BTreeSet<PathBuf>> = const { RefCell::new(BTreeSet::new()) };
 }
 
 /// Small, fast, and the same everywhere (SplitMix64, Steele et al. 2014).
@@ -72,6 +77,24 @@ pub fn set_now(now: Duration) {
     NOW.set(Some(now));
 }
 
+/// From here on there is no room for what this thread writes under a directory, or there is again.
+pub fn fill(directory: &Path, full: bool) {
+    FULL.with_borrow_mut(|all| match full {
+        true => all.insert(directory.to_owned()),
+        false => all.remove(directory),
+    });
+}
+
+/// Whether there is no room where this file is.
+fn no_room(file: c_int) -> bool {
+    FULL.try_with(|all| {
+        let all = all.borrow();
+        let path = || std::fs::read_link(format!("/proc/self/fd/{file}"));
+        !all.is_empty() && path().is_ok_and(|path| all.iter().any(|it| path.starts_with(it)))
+    })
+    .unwrap_or(false)
+}
+
 /// This thread's time of day in Unix milliseconds.
 #[must_use]
 pub fn now_unix_ms() -> i64 {
@@ -118,4 +141,14 @@ unsafe extern "C" fn clock_gettime(clock: c_int, time: *mut libc::timespec) -> c
         }
         _ => unsafe { libc::syscall(libc::SYS_clock_gettime, clock, time) as c_int },
     }
+}
+
+// SAFETY: the signature is libc's own.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn fsync(file: c_int) -> c_int {
+    if no_room(file) {
+        unsafe { *libc::__errno_location() = libc::ENOSPC };
+        return -1;
+    }
+    unsafe { libc::syscall(libc::SYS_fsync, file) as c_int }
 }

@@ -82,6 +82,9 @@ impl Desk {
             tokio::time::sleep(HANG).await;
             return Err(EngineError::TimedOut(HANG));
         }
+        if self.machine.lock().full && ["create ", "serve "].iter().any(|it| what.starts_with(it)) {
+            return Err(EngineError::Unavailable(format!("no room for {what}")));
+        }
         if fault == Fault::Fails {
             return Err(EngineError::Unavailable(format!("500 on {what}")));
         }
@@ -93,7 +96,8 @@ impl Desk {
                 _ => body(bench),
             }
         };
-        if plan.is_some() || what.starts_with("stop-task") {
+        let of_any_plan = ["stop-task ", "stop ", "remove "];
+        if plan.is_some() || of_any_plan.iter().any(|it| what.starts_with(it)) {
             // The store's own schedule goes on whatever happens.
             if !what.contains("task ") {
                 let mut inner = self.machine.lock();
@@ -206,8 +210,9 @@ impl StoreEngine for Desk {
         .await
     }
 
-    async fn stop(&self, plan: Digest, key: &ReplicaKey) -> Result<(), EngineError> {
-        self.call(format!("stop {key}"), Some(plan), |bench| {
+    /// As the real node: who goes may be of a plan that nobody knows any more.
+    async fn stop(&self, _plan: Digest, key: &ReplicaKey) -> Result<(), EngineError> {
+        self.call(format!("stop {key}"), None, |bench| {
             if let Some(held) = bench.containers.get_mut(key).filter(|held| held.runs()) {
                 held.container.state = ContainerState::Exited(Exit {
                     code: 0,
@@ -220,8 +225,8 @@ impl StoreEngine for Desk {
         .await
     }
 
-    async fn remove(&self, plan: Digest, key: &ReplicaKey) -> Result<(), EngineError> {
-        self.call(format!("remove {key}"), Some(plan), |bench| {
+    async fn remove(&self, _plan: Digest, key: &ReplicaKey) -> Result<(), EngineError> {
+        self.call(format!("remove {key}"), None, |bench| {
             match bench.containers.get(key) {
                 Some(held) if held.runs() => {
                     Err(EngineError::Unavailable(format!("409: {key} runs")))
@@ -284,6 +289,11 @@ impl StoreEngine for Desk {
                 bench.served.insert(0, plan);
                 bench.served.truncate(2);
             }
+            // Who serves the newest is done with what came between.
+            let newest = bench.plans.first().map(|(known, _)| known.plan);
+            if matches!(what, Serve::Slot { .. }) && newest == Some(plan) {
+                bench.forget_plans(0);
+            }
             Ok(())
         })
         .await
@@ -304,12 +314,13 @@ impl StoreEngine for Desk {
         }
         self.call(again(), Some(plan), |bench| {
             let id = (run.task.to_string(), run.run.clone());
-            let code = *bench.runs.entry(id).or_insert(0);
-            if matches!(run.task.as_str(), "install" | "migrate") {
+            // Attached to, a run does nothing again.
+            let fresh = bench.runs.insert(id, 0).is_none();
+            if fresh && matches!(run.task.as_str(), "install" | "migrate") {
                 bench.schema = bench.schema.max(bench.plan(plan)?.schema());
             }
             Ok(TaskExit {
-                code,
+                code: 0,
                 oom_killed: false,
                 timed_out: false,
             })

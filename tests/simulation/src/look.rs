@@ -3,17 +3,22 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use control_plane::app::{App, AppError, ListStores, PageRequest};
-use shop_agent::engine::Serve;
+use shop_agent::{engine::Serve, store::PREPARE};
 use shop_proto::StoreId;
 
 use crate::{
     machine::Machine,
-    operator::{Operator, Shape},
+    operator::{Operator, Shape, Want, Wish},
     plane::Job,
 };
+
+/// Once trouble is over, everything is as it was acknowledged within so long: up to half a minute until the next try of a session or of a
+/// container that ended again and again, a minute in which such a container has to prove itself, and half a minute for all else.
+pub const SETTLE: Duration = Duration::from_secs(120);
 
 /// The control plane's view of the fleet.
 #[derive(Debug, Clone, Default)]
@@ -83,10 +88,26 @@ async fn viewed(app: &App, operations: Vec<String>) -> Result<View, AppError> {
     Ok(view)
 }
 
+/// Something that is not as it was acknowledged, yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Difference {
+    /// For people.
+    pub what: String,
+    /// How long it may take once trouble is over.
+    pub patience: Duration,
+}
+
+impl From<String> for Difference {
+    fn from(what: String) -> Self {
+        let patience = SETTLE;
+        Self { what, patience }
+    }
+}
+
 /// What is not as it was acknowledged, yet.
 #[must_use]
-pub fn differences(view: &View, operator: &Operator, machines: &[Arc<Machine>]) -> Vec<String> {
-    let mut differences = Vec::new();
+pub fn differences(view: &View, operator: &Operator, machines: &[Arc<Machine>]) -> Vec<Difference> {
+    let mut differences: Vec<String> = Vec::new();
     differences.extend(view.failed.clone());
     for (name, expected) in &operator.expected {
         let seen = view.stores.get(name);
@@ -112,18 +133,53 @@ pub fn differences(view: &View, operator: &Operator, machines: &[Arc<Machine>]) 
         }
         differences.extend(on_hosts(&expected.id, expected.shape, machines));
     }
-    for (wish, id) in &operator.acknowledged {
-        match view.operations.get(id) {
-            None => differences.push(format!("the operation of {wish:?} is lost")),
-            Some((state, reason)) if state == "pending" && !reason.is_empty() => {}
-            Some((state, _)) if matches!(state.as_str(), "succeeded" | "failed" | "cancelled") => {}
-            Some((state, reason)) => {
-                differences.push(format!("the operation of {wish:?} is {state} ({reason})"));
-            }
-        }
-    }
     differences.extend(orphans(view, machines));
+    let unsettled = operator.acknowledged.iter();
+    let unsettled = unsettled
+        .filter(|(wish, id)| !waits_for_its_store(view, operator, wish, id))
+        .filter_map(|(wish, id)| unsettled_operation(view, wish, id));
     differences
+        .into_iter()
+        .map(Difference::from)
+        .chain(unsettled)
+        .collect()
+}
+
+/// A task's run that is queued in a store that is not to run now.
+fn waits_for_its_store(view: &View, operator: &Operator, wish: &Wish, id: &str) -> bool {
+    let open = Shape::Running { maintenance: false };
+    let rests = operator
+        .expected
+        .get(&wish.name)
+        .is_some_and(|it| it.shape != open);
+    let queued = view
+        .operations
+        .get(id)
+        .is_some_and(|(state, _)| state == "pending");
+    wish.want == Want::Task && rests && queued
+}
+
+/// An operation that has not ended, although nothing keeps it.
+fn unsettled_operation(view: &View, wish: &Wish, id: &str) -> Option<Difference> {
+    let Some((state, reason)) = view.operations.get(id) else {
+        return Some(format!("the operation of {wish:?} is lost").into());
+    };
+    match state.as_str() {
+        "succeeded" | "failed" | "cancelled" => return None,
+        // A task's run always has one, and is due all the same.
+        "pending" if !reason.is_empty() && wish.want != Want::Task => return None,
+        _ => {}
+    }
+    // New containers that never become ready are given this long before they are given up; meanwhile buyers notice nothing.
+    let tried = if wish.want == Want::BadUpdate {
+        PREPARE
+    } else {
+        Duration::ZERO
+    };
+    Some(Difference {
+        what: format!("the operation of {wish:?} is {state} ({reason})"),
+        patience: SETTLE + tried,
+    })
 }
 
 /// What is on the hosts of one store.
@@ -143,8 +199,10 @@ fn on_hosts(store: &StoreId, shape: Shape, machines: &[Arc<Machine>]) -> Vec<Str
     }
     let machine = match some {
         [machine] => machine,
-        // A paused store has given its room back, and may never have had any.
-        [] if matches!(shape, Shape::Paused | Shape::Leaving) => return differences,
+        // What does not run may never have had a place. One that had keeps it: whatever is torn down is judged there.
+        [] if matches!(shape, Shape::Stopped | Shape::Paused | Shape::Leaving) => {
+            return differences;
+        }
         several => {
             differences.push(format!("{store} is on {} hosts", several.len()));
             return differences;

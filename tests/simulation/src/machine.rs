@@ -19,6 +19,8 @@ use crate::{chance::Dice, net::Way, trace::Trace};
 const SICK_AFTER_MS: u64 = 4_000;
 /// How long a release has served before it counts as one that works.
 const STEADY_MS: u64 = 15_000;
+/// Plans that were passed over before they served, and stay known: as many as the real node keeps.
+const PASSED: usize = 3;
 /// When a crashing release crashes.
 const CRASH_AFTER_MS: u64 = 4_000;
 
@@ -45,7 +47,7 @@ pub struct Inner {
     pub up: bool,
     /// Hints are lost.
     pub silent: bool,
-    /// The disk is full: nothing new is written by the node agent.
+    /// The disk is full: node agent and shop agents write nothing new.
     pub full: bool,
     /// Who the node is, once it has joined.
     pub node: Option<NodeId>,
@@ -132,6 +134,13 @@ impl Machine {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// There is no room on the disk any more, or there is again.
+    pub fn fill(&self, full: bool) {
+        self.lock().full = full;
+        crate::chance::fill(&self.disk, full);
+        self.trace.say(format!("{}: disk full: {full}", self.name));
+    }
+
     /// Directory of a store's agent on this host.
     #[must_use]
     pub fn vault(&self, store: &StoreId) -> PathBuf {
@@ -178,11 +187,9 @@ impl Machine {
         for volume in &plan.volumes {
             bench.volumes.insert(volume.name.to_string());
         }
-        let served = bench.served.clone();
-        bench
-            .plans
-            .retain(|(known, _)| known.plan != newest.plan && served.contains(&known.plan));
+        bench.plans.retain(|(known, _)| known.plan != newest.plan);
         bench.plans.insert(0, (newest, plan));
+        bench.forget_plans(PASSED);
         bench.agent = true;
     }
 
@@ -342,6 +349,20 @@ impl Bench {
             .find(|(known, _)| known.plan == digest)
             .map(|(_, plan)| plan.clone())
             .ok_or(EngineError::UnknownPlan)
+    }
+
+    /// Of the plans that are neither the newest nor were served, only so many stay known.
+    pub fn forget_plans(&mut self, passed: usize) {
+        let mut left = passed;
+        let mut first = true;
+        self.plans.retain(|(known, _)| {
+            if std::mem::take(&mut first) || self.served.contains(&known.plan) {
+                return true;
+            }
+            let keep = left > 0;
+            left = left.saturating_sub(1);
+            keep
+        });
     }
 
     /// For listings.

@@ -227,8 +227,8 @@ impl Node {
             }
         }
         for tombstone in self.state.tombstones() {
-            self.tear_down(&tombstone.store)?;
-            out.send(self.retirement(&tombstone.store, tombstone.generation, "gone")?)
+            let said = self.tear_down(&tombstone.store);
+            out.send(self.retirement(&tombstone.store, tombstone.generation, said)?)
                 .await?;
         }
         Ok(())
@@ -258,10 +258,6 @@ impl Node {
                             "{} refuses {store} g{generation}: {code}",
                             self.machine.name
                         ));
-                        if code == "node_disk" {
-                            // Not on disk, not acknowledged: it is sent again.
-                            return Ok(());
-                        }
                         status(&store, generation, "refused", code)
                     }
                 };
@@ -279,9 +275,8 @@ impl Node {
                         out.send(self.retirement(&store, generation, "tombstoned")?)
                             .await?;
                         tokio::time::sleep(PREPARING).await;
-                        self.tear_down(&store)?;
-                        out.send(self.retirement(&store, generation, "gone")?)
-                            .await?;
+                        let said = self.tear_down(&store);
+                        out.send(self.retirement(&store, generation, said)?).await?;
                     }
                     Err(error) => {
                         self.machine.trace.say(format!(
@@ -293,7 +288,15 @@ impl Node {
                     }
                 }
             }
-            Down::RetireRecorded(it) => self.state.forget(&it.store_id.parse()?)?,
+            Down::RetireRecorded(it) => {
+                if let Err(error) = self.state.forget(&it.store_id.parse()?) {
+                    // The end is told again with the next look.
+                    let name = self.machine.name;
+                    self.machine
+                        .trace
+                        .say(format!("{name} keeps a tombstone: {error}"));
+                }
+            }
             Down::VouchRecorded(it) => {
                 let store: StoreId = it.store_id.parse()?;
                 if let Some(bench) = self.machine.lock().stores.get_mut(&store) {
@@ -312,9 +315,6 @@ impl Node {
         render_version: u32,
         spec: Spec,
     ) -> Result<Accept, &'static str> {
-        if self.machine.lock().full {
-            return Err("node_disk");
-        }
         let template = verify(&spec.revision.template_digest).map_err(|_| "template_untrusted")?;
         let plan = render(store, &spec.revision, template, render_version)
             .map_err(|_| "not_renderable")?;
@@ -375,14 +375,17 @@ impl Node {
         Ok(())
     }
 
-    fn tear_down(&self, store: &StoreId) -> anyhow::Result<()> {
+    /// What is to be said then.
+    fn tear_down(&self, store: &StoreId) -> &'static str {
         let there = self.machine.lock().stores.contains_key(store);
         if there {
             self.machine
                 .tear_down(store, self.state.tombstone(store).is_some());
         }
-        self.state.emptied(store, chance::now_unix_ms())?;
-        Ok(())
+        match self.state.emptied(store, chance::now_unix_ms()) {
+            Ok(()) => "gone",
+            Err(_) => "blocked",
+        }
     }
 
     fn retirement(

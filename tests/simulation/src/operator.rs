@@ -8,7 +8,7 @@ use std::{
 use control_plane::{
     app::{
         AmendStore, Amended, Amendment, App, AppError, CreateStore, DeleteStore, OperationView,
-        StoreAction, UpdateStore, WatchInput,
+        RunTask, StoreAction, UpdateStore, WatchInput,
     },
     domain::access::Caller,
 };
@@ -56,6 +56,8 @@ pub enum Want {
     Hold,
     /// Drift is repaired again.
     Release,
+    /// A task of the shop is run.
+    Task,
 }
 
 /// How a store should be.
@@ -121,6 +123,7 @@ impl Shape {
                 Want::Pause,
                 Want::Hold,
                 Want::Release,
+                Want::Task,
             ],
         }
     }
@@ -341,6 +344,15 @@ async fn asked(app: &App, wish: &Wish) -> Result<OperationView, AppError> {
         ..StoreAction::default()
     };
     match wish.want {
+        Want::Task => {
+            let run = RunTask {
+                store: wish.name.clone(),
+                task: "cache-flush".to_owned(),
+                idempotency_key: Some(wish.key.clone()),
+                ..RunTask::default()
+            };
+            app.run_task(&caller, run).await
+        }
         Want::Start => app.start_store(&caller, action).await,
         Want::Stop => app.stop_store(&caller, action).await,
         Want::Restart => app.restart_store(&caller, action).await,

@@ -212,10 +212,6 @@ impl RoughOrders {
 impl Orders for RoughOrders {
     fn to_node(&self, node: &NodeId, order: NodeOrder) -> bool {
         let node = node.clone();
-        // What one connection carries stays in order: an assignment never arrives after the retirement that followed it.
-        if matches!(order, NodeOrder::Assign { .. }) {
-            return self.fleet.to_node(&node, order);
-        }
         self.send(move |fleet| fleet.to_node(&node, order.clone()))
     }
 
@@ -245,6 +241,7 @@ fn speaker(event: &FleetEvent) -> String {
         | FleetEvent::Report { store, .. }
         | FleetEvent::AgentNote { store, .. }
         | FleetEvent::Refused { store, .. }
+        | FleetEvent::Task { store, .. }
         | FleetEvent::Sealed { store, .. }
         | FleetEvent::Escrow { store, .. } => format!("store {store}"),
         #[allow(unreachable_patterns, reason = "new kinds of events may come")]

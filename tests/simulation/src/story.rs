@@ -13,6 +13,10 @@ const BEHIND: Duration = Duration::from_secs(25);
 /// How long the control plane is away at the end, when nothing may happen.
 const SILENCE: Duration = Duration::from_secs(20);
 
+/// Nothing is done for so long: then nothing is under way. The longest that an agent waits for before it goes on by itself is the window of
+/// an update, ten seconds here.
+const QUIET: Duration = Duration::from_secs(15);
+
 /// The story of a seed: three of four are about trouble, one of four about a control plane that is behind.
 #[must_use]
 pub fn run(seed: u64) -> Ended {
@@ -105,11 +109,8 @@ fn strike(world: &mut World<'_>) {
         10 => world.power_cut(index, away),
         11 => {
             let machine = world.machines[index].clone();
-            let mut inner = machine.lock();
-            inner.full = !inner.full;
-            world
-                .trace
-                .say(format!("{}: disk full: {}", machine.name, inner.full));
+            let full = machine.lock().full;
+            machine.fill(!full);
         }
         0 => world.kill_plane(away),
         1 => world.kill_node(index, away),
@@ -169,7 +170,7 @@ fn together(world: &mut World<'_>) {
     world.trace.say("the network is whole");
 }
 
-/// Trouble is over: within a minute all is as it was acknowledged.
+/// Trouble is over: soon all is as it was acknowledged, each thing in its time ([`crate::look::Difference::patience`]).
 ///
 /// # Errors
 /// When it is not.
@@ -178,9 +179,10 @@ pub fn peace(world: &mut World<'_>) -> anyhow::Result<()> {
     world.rough.set(None);
     together(world);
     for machine in world.machines.clone() {
+        machine.fill(false);
         let mut inner = machine.lock();
         inner.rough = false;
-        inner.full = false;
+        inner.silent = false;
     }
     let left = world.settled()?;
     if !left.is_empty() {
@@ -211,7 +213,7 @@ pub fn silence(world: &mut World<'_>) -> anyhow::Result<()> {
 fn quiet(world: &mut World<'_>) -> anyhow::Result<Changes> {
     let mut before = world.changes();
     for _ in 0..12 {
-        world.pass(Duration::from_secs(10))?;
+        world.pass(QUIET)?;
         if world.done_since(&before).is_empty() {
             break;
         }

@@ -23,7 +23,7 @@ use turmoil::Sim;
 use crate::{
     chance::{self, Dice},
     engine::Desk,
-    look::{Glass, differences, look},
+    look::{Difference, Glass, differences, look},
     machine::Machine,
     net::{AGENTS, ENROLMENT},
     node,
@@ -38,14 +38,15 @@ mod trouble;
 const TICK: Duration = Duration::from_millis(10);
 /// Where simulated time begins: 2027-01-01.
 const EPOCH: Duration = Duration::from_secs(1_798_761_600);
-/// After trouble ends, everything is as it was acknowledged within so long.
-pub const SETTLE: Duration = Duration::from_secs(60);
 /// The host name of the control plane.
 const PLANE: &str = "plane";
 /// Lines of the trace that a failure is told with.
 const KEPT: usize = 4000;
 /// In memory, so that a run takes no time of a disk; secrets insist on it.
 const MEMORY: &str = "/dev/shm";
+
+/// How long until a shop agent that ended by itself is started again.
+const RESTART: Duration = Duration::from_secs(1);
 
 /// Calls that changed something, by host and store.
 pub type Changes = BTreeMap<(&'static str, StoreId), u64>;
@@ -130,6 +131,33 @@ fn template() -> &'static Path {
             }
         })
         .path()
+}
+
+/// A shop agent's process. One that ends by itself is started again by the node agent.
+async fn lives(machine: Arc<Machine>, store: StoreId, root: Digest) -> turmoil::Result {
+    loop {
+        let place = place(&machine, &store, root);
+        let ended = store::serve(place, CancellationToken::new()).await;
+        let name = machine.name;
+        machine
+            .trace
+            .say(format!("agent {store} on {name} ended: {ended:?}"));
+        tokio::time::sleep(RESTART).await;
+    }
+}
+
+/// Where a store's agent lives.
+fn place(machine: &Arc<Machine>, store: &StoreId, root: Digest) -> store::Place<Desk> {
+    let desk = Arc::new(Desk::new(machine.clone(), store.clone(), root));
+    store::Place {
+        vault: machine.vault(store),
+        secrets: machine.secrets(store),
+        engine: desk.clone(),
+        broker: desk.clone(),
+        probes: desk,
+        enrolment: machine.way.address(ENROLMENT),
+        sessions: machine.way.address(AGENTS),
+    }
 }
 
 fn disk(directory: &Path) -> Disk {
@@ -420,21 +448,7 @@ impl<'a> World<'a> {
         self.trace
             .say(format!("agent {store} on {} begins", machine.name));
         self.sim.host(host.as_str(), move || {
-            let desk = Arc::new(Desk::new(machine.clone(), store.clone(), root));
-            let place = store::Place {
-                vault: machine.vault(&store),
-                secrets: machine.secrets(&store),
-                engine: desk.clone(),
-                broker: desk.clone(),
-                probes: desk,
-                enrolment: machine.way.address(ENROLMENT),
-                sessions: machine.way.address(AGENTS),
-            };
-            async move {
-                store::serve(place, CancellationToken::new())
-                    .await
-                    .map_err(Into::into)
-            }
+            lives(machine.clone(), store.clone(), root)
         });
         self.agents.insert(id, Process::new(host));
     }
@@ -515,14 +529,14 @@ impl<'a> World<'a> {
             .collect()
     }
 
-    /// Looks until everything is as acknowledged; what is not, in the end.
+    /// Looks until everything is as acknowledged, or something is not although its time has passed; what is not, in the end.
     ///
     /// # Errors
     /// As [`World::step`].
     pub fn settled(&mut self) -> anyhow::Result<Vec<String>> {
-        let until = self.elapsed + SETTLE;
-        let mut last = vec!["nobody answers".to_owned()];
-        while self.elapsed < until {
+        let began = self.elapsed;
+        let mut last = vec![Difference::from("nobody answers".to_owned())];
+        loop {
             let glass = Glass::default();
             let operations = self.operator.acknowledged.iter().map(|(_, id)| id.clone());
             let job = look(operations.collect(), glass.clone());
@@ -531,13 +545,19 @@ impl<'a> World<'a> {
             let view = glass.lock().unwrap_or_else(PoisonError::into_inner).take();
             if let Some(view) = view {
                 last = differences(&view, &self.operator, &self.machines);
-                if last.is_empty() && !self.operator.waits() {
-                    self.trace.say("settled");
-                    return Ok(last);
+                if self.operator.waits() {
+                    last.push("the operator waits for an answer".to_owned().into());
                 }
             }
+            if last.is_empty() {
+                self.trace.say("settled");
+                return Ok(Vec::new());
+            }
+            let waited = self.elapsed - began;
+            if last.iter().any(|it| waited >= it.patience) {
+                return Ok(last.into_iter().map(|it| it.what).collect());
+            }
         }
-        Ok(last)
     }
 
     /// Calls that changed something, ever, by store and host.

@@ -74,16 +74,19 @@ impl World<'_> {
     /// # Errors
     /// When nothing serves.
     pub fn serve_the_empty_slot(&mut self) -> anyhow::Result<()> {
-        let (machine, store, _) = self.something_that_runs()?;
-        let (slot, plan) = {
+        let found = self.machines.iter().find_map(|machine| {
             let inner = machine.lock();
-            let bench = inner.stores.get(&store).context("its bench")?;
-            let slot = match bench.serving {
-                Serve::Slot { slot: Slot::A, .. } => Slot::B,
-                _ => Slot::A,
-            };
-            (slot, bench.plans.first().context("a plan")?.0.plan)
-        };
+            inner.stores.iter().find_map(|(store, bench)| {
+                let slot = match bench.serving {
+                    Serve::Slot { slot: Slot::A, .. } => Slot::B,
+                    Serve::Slot { .. } => Slot::A,
+                    Serve::None | Serve::Maintenance | Serve::Paused => return None,
+                };
+                let plan = bench.plans.first()?.0.plan;
+                Some((machine.clone(), store.clone(), slot, plan))
+            })
+        });
+        let (machine, store, slot, plan) = found.context("a store that serves")?;
         let desk = Desk::new(machine, store, Digest::of(b"root"));
         self.sim.client("wrong", async move {
             let what = Serve::Slot {

@@ -11,9 +11,6 @@ use shop_simulation::story;
 
 /// What is told unless asked otherwise.
 const SEEDS: u64 = 500;
-/// Of a hundred seeds, so many may not settle in time: what is open is printed, with its seeds. The aim is none. What must never be is never
-/// tolerated.
-const OPEN_IN_A_HUNDRED: u64 = 5;
 /// Lines that a failure is told with.
 const TAIL: usize = 100;
 
@@ -87,15 +84,13 @@ fn every_seed_ends_as_acknowledged() {
     for (_, text) in failures.iter().take(3) {
         println!("{text}\n");
     }
+    for (_, text) in &failures {
+        for line in text.lines().filter(|line| line.starts_with("seed ")) {
+            println!("{line}");
+        }
+    }
     let seeds: Vec<u64> = failures.iter().map(|(seed, _)| *seed).collect();
-    println!("seeds that failed: {seeds:?}");
-    let never = failures.iter().any(|(_, text)| text.contains("VIOLATION"));
-    assert!(
-        !never,
-        "something happened that must never happen: {seeds:?}"
-    );
-    let most = count * OPEN_IN_A_HUNDRED / 100;
-    assert!(seeds.len() as u64 <= most, "seeds that failed: {seeds:?}");
+    assert!(seeds.is_empty(), "seeds that failed: {seeds:?}");
 }
 
 #[test]
