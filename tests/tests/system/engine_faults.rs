@@ -78,21 +78,18 @@ fn days() -> Vec<(&'static str, Vec<Rule>)> {
     ]
 }
 
-/// What goes wrong on such a day while the store gets another release.
+/// What goes wrong on such a day while the store gets another release: each thing once, for every failure of one step doubles the wait
+/// before it is tried again.
 fn on_update(day: &str, mut rules: Vec<Rule>) -> Vec<Rule> {
     let fault = match day {
         "refused" => Fault::Status(500),
         "contradicted" => Fault::Status(404),
         "lost" => Fault::Lost,
-        // Each hang is waited for to its deadline; the day has had some.
-        "hanging" => {
-            return vec![
-                rule("POST", "/containers/create", Fault::Hang, 1),
-                rule("GET", "/containers/json", Fault::Hang, 1),
-            ];
-        }
+        // A change that hangs is waited for to its deadline, and this day has had some.
+        "hanging" => return vec![rule("GET", "/containers/json", Fault::Hang, 3)],
         _ => Fault::Slow(Duration::from_millis(1500)),
     };
+    rules.iter_mut().for_each(|rule| rule.times = 1);
     // The old revision's containers go.
     for (method, path) in [
         ("POST", "/connect"),

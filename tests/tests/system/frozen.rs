@@ -1,4 +1,4 @@
-//! One of three replicas freezes under load: it answers nothing and closes nothing. Two seconds later no buyer is sent there any more.
+//! One of three replicas freezes under load: it answers nothing and closes nothing. It is ended and made anew, and no buyer is told of it.
 
 use std::time::{Duration, Instant};
 
@@ -15,15 +15,15 @@ const CROWD: Rates = Rates {
     pages: 40,
     buyers: 0,
 };
-/// From then on nobody waits for a frozen replica.
-const OUT_AFTER: Duration = Duration::from_secs(2);
+/// From then on nobody is sent to a frozen replica. Twice what it takes: other work shares the cores.
+const OUT_AFTER: Duration = Duration::from_secs(4);
 /// What is looked at after that.
 const AFTERWARDS: Duration = Duration::from_secs(5);
-/// A page of a shop on two cores that others use, too. Who was sent to a frozen replica waits longer than that.
-const AT_ONCE: Duration = Duration::from_secs(1);
+/// Who is sent to a frozen replica waits longer than that: a web server tries to connect for a second.
+const AT_ONCE: Duration = Duration::from_millis(900);
 
 #[test]
-fn a_frozen_replica_is_out_within_two_seconds() -> anyhow::Result<()> {
+fn a_frozen_replica_is_soon_out_and_no_request_fails() -> anyhow::Result<()> {
     let fleet = Fleet::installed()?;
     let store = fleet.create_running("frozen", &["--profile", "search=none"])?;
     let body = json!({"replicas": {"web": REPLICAS, "php-fpm": REPLICAS}});
@@ -81,7 +81,9 @@ fn freeze_one(store: &Store, load: &Load, service: &str) -> anyhow::Result<()> {
         || same(&victim),
         |still_there| !still_there,
     )?;
-    println!("{service}: ended {:?} after it froze", frozen.elapsed());
+    let ended = frozen.elapsed();
+    println!("{service}: ended {ended:?} after it froze");
+    assert!(ended < OUT_AFTER, "{service}: {ended:?}");
     let (from, until) = (at + OUT_AFTER, at + OUT_AFTER + AFTERWARDS);
     past(load, until)?;
     let slowest = load.recorder.p99(from, until);
