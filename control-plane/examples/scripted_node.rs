@@ -58,9 +58,12 @@ async fn main() -> anyhow::Result<()> {
     };
     // Lives as long as the node: its agents ask for changes.
     let (_place, place) = watch::channel(place);
-    let mut script = Script::default();
-    script.capacity = node::capacity(MEMORY_GIB, 10);
-    script.capacity.cpu_millis = CPU_MILLIS;
+    let mut capacity = node::capacity(MEMORY_GIB, 10);
+    capacity.cpu_millis = CPU_MILLIS;
+    let script = Script {
+        capacity,
+        ..Script::default()
+    };
     let node = Node::join("scripted", token.trim(), script, place).await;
     println!("{}", node.id());
     let ended = || std::io::stdin().read_to_end(&mut Vec::new());

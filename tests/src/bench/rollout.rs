@@ -14,10 +14,17 @@ use crate::load::{Load, Rates};
 use crate::wait::wait_every;
 
 const LIMIT: Duration = Duration::from_secs(900);
+/// The release is sick from the twelfth second on; a shorter window would not see it.
+const SHORTEST_WINDOW: u32 = 20;
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// Runs it over that many real stores and `scripted` others; `seconds` is the watch window.
 pub fn run(count: u32, scripted: u32, seconds: u32) -> anyhow::Result<()> {
+    if seconds < SHORTEST_WINDOW {
+        bail!(
+            "a window of {seconds} s is over before the release is sick: take {SHORTEST_WINDOW} or more"
+        );
+    }
     let fleet = Fleet::installed()?;
     let door = Door::open()?;
     let stores = create(&fleet, count)?;
