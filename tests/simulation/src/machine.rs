@@ -423,8 +423,9 @@ impl Bench {
         let now = u64::try_from(crate::chance::now_unix_ms()).unwrap_or_default();
         let serves = matches!(self.serving, Serve::Slot { .. });
         let php = |held: &&Held| held.container.key.service.as_str() == "php-fpm";
+        let newest = self.plans.first().map(|(known, _)| known.plan);
         serves
-            && self.plans.len() == 1
+            && newest == self.served.first().copied()
             && self.containers.values().filter(php).all(|held| {
                 held.runs()
                     && matches!(held.drill.as_str(), "" | "none")
