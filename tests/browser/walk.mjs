@@ -81,27 +81,35 @@ async function wordpress(page) {
 
 const admin = (path) => new URL(path, task.admin.url).href;
 
-// As the owner does it: the zip uploaded, then activated.
-async function addPlugin(page) {
+// As the owner does it: each zip uploaded, then activated.
+async function addCode(page) {
   await wordpressLogin(page);
   await page.goto(admin('plugin-install.php?tab=upload'));
-  await page.setInputFiles('#pluginzip', task.plugin.zip);
+  await page.setInputFiles('#pluginzip', task.code.plugin.zip);
   await page.click('#install-plugin-submit');
   await page.click('a.button-primary[href*="action=activate"]');
-  return pluginAtWork(page);
+  await page.goto(admin('theme-install.php'));
+  await page.click('.upload-view-toggle');
+  await page.setInputFiles('#themezip', task.code.theme.zip);
+  await page.click('#install-theme-submit');
+  await page.click('a.activatelink, a[href*="action=activate"]');
+  return codeAtWork(page);
 }
 
-async function findPlugin(page) {
+async function findCode(page) {
   await wordpressLogin(page);
-  return pluginAtWork(page);
+  return codeAtWork(page);
 }
 
-// Active in the owner's list, and seen by visitors.
-async function pluginAtWork(page) {
+// Active in the owner's lists, and seen by visitors.
+async function codeAtWork(page) {
+  const { plugin, theme } = task.code;
   await page.goto(admin('plugins.php'));
-  await page.waitForSelector(`tr.active[data-plugin="${task.plugin.file}"]`);
+  await page.waitForSelector(`tr.active[data-plugin="${plugin.name}/${plugin.name}.php"]`);
+  await page.goto(admin('themes.php'));
+  await page.waitForSelector(`.theme.active[data-slug="${theme.name}"]`);
   await page.goto(task.url);
-  await page.waitForSelector(by(task.plugin.mark), { state: 'attached' });
+  for (const { name } of [plugin, theme]) await page.waitForSelector(by(name), { state: 'attached' });
   return 'active';
 }
 
@@ -112,8 +120,8 @@ const walks = {
     return number;
   },
   wordpress,
-  'wordpress-add-plugin': addPlugin,
-  'wordpress-find-plugin': findPlugin,
+  'wordpress-add-code': addCode,
+  'wordpress-find-code': findCode,
 };
 
 const browser = await chromium.launch({ executablePath: '/usr/bin/chromium', headless: true, args: flags });

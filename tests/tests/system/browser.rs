@@ -23,7 +23,7 @@ struct Task<'a> {
     shots: String,
     buyer: Buyer<'a>,
     admin: Admin<'a>,
-    plugin: Option<&'a Plugin>,
+    code: Option<&'a Code>,
 }
 
 #[derive(Serialize)]
@@ -43,14 +43,19 @@ struct Admin<'a> {
     password: &'a str,
 }
 
-/// A WordPress plugin as somebody would upload it.
+/// What the owner of a WordPress puts in.
 #[derive(Serialize)]
-struct Plugin {
+struct Code {
+    plugin: Package,
+    theme: Package,
+}
+
+/// A plugin or theme as somebody would upload it.
+#[derive(Serialize)]
+struct Package {
+    /// Its directory, its main file, and what it adds to every page as `data-test`.
+    name: &'static str,
     zip: String,
-    /// As WordPress calls it: directory and file.
-    file: &'static str,
-    /// What it adds to every page, as `data-test`.
-    mark: &'static str,
 }
 
 #[derive(Deserialize)]
@@ -60,7 +65,7 @@ struct Walked {
 }
 
 /// Port and all: the address as a browser on this machine reaches it.
-fn walk(store: &Store, kind: &str, name: &str, plugin: Option<&Plugin>) -> anyhow::Result<Walked> {
+fn walk(store: &Store, kind: &str, name: &str, code: Option<&Code>) -> anyhow::Result<Walked> {
     let url = store.url()?;
     let Login {
         url: admin,
@@ -95,7 +100,7 @@ fn walk(store: &Store, kind: &str, name: &str, plugin: Option<&Plugin>) -> anyho
             user: &user,
             password: &password,
         },
-        plugin,
+        code,
     };
     let script = root().join("tests/browser/walk.mjs");
     let script = script
@@ -175,12 +180,12 @@ fn wordpress(profile: &str, code: &str) -> anyhow::Result<()> {
     let walked = walk(&store, "wordpress", &shots, None)?;
     assert_eq!(walked.result, "logged in");
     if code == "volume" {
-        plugin_stays(&store)?;
+        code_stays(&store)?;
     }
     store.delete()
 }
 
-const SHELF_NOTE: &str = r#"<?php
+const PLUGIN: &str = r#"<?php
 /*
 Plugin Name: Shelf Note
 Description: A line at the foot of every page.
@@ -191,41 +196,53 @@ add_action('wp_footer', static function (): void {
 });
 "#;
 
-/// Packs a plugin into `dir`, as a shop's owner gets it.
-fn plugin(dir: &Path) -> anyhow::Result<Plugin> {
-    let (folder, zip) = (dir.join("shelf-note"), dir.join("shelf-note.zip"));
+const STYLE: &str = "/*\nTheme Name: Plain Shelf\nVersion: 1.0.0\n*/\n";
+
+const THEME: &str = r#"<!doctype html>
+<html lang="en"><head><?php wp_head(); ?></head>
+<body><main data-test="plain-shelf"><?php bloginfo('name'); ?></main><?php wp_footer(); ?></body></html>
+"#;
+
+/// Packs files of a plugin or theme into `dir`, as a shop's owner gets it.
+fn package(dir: &Path, name: &'static str, files: &[(&str, &str)]) -> anyhow::Result<Package> {
+    let (folder, zip) = (dir.join(name), dir.join(format!("{name}.zip")));
     fs::create_dir(&folder)?;
-    fs::write(folder.join("shelf-note.php"), SHELF_NOTE)?;
+    for (file, text) in files {
+        fs::write(folder.join(file), text)?;
+    }
     let (folder, zip) = (folder.to_string_lossy(), zip.to_string_lossy());
     let args = ["-m", "zipfile", "--create", &zip, &folder];
     process::run("python3", &args, Duration::from_secs(30))?.ok()?;
-    Ok(Plugin {
-        zip: zip.into_owned(),
-        file: "shelf-note/shelf-note.php",
-        mark: "shelf-note",
-    })
+    let zip = zip.into_owned();
+    Ok(Package { name, zip })
 }
 
-/// Put in through wp-admin, a plugin is there and active after a restart, and after every container of the shop's code was made anew.
-fn plugin_stays(store: &Store) -> anyhow::Result<()> {
+/// Put in through wp-admin, a plugin and a theme are there and active after a restart, and after every container of the shop's code was
+/// made anew.
+fn code_stays(store: &Store) -> anyhow::Result<()> {
     let dir = tempfile::tempdir()?;
-    let plugin = plugin(dir.path())?;
+    let code = Code {
+        plugin: package(dir.path(), "shelf-note", &[("shelf-note.php", PLUGIN)])?,
+        theme: package(
+            dir.path(),
+            "plain-shelf",
+            &[("style.css", STYLE), ("index.php", THEME)],
+        )?,
+    };
     let active = |kind: &str| -> anyhow::Result<()> {
         store.wait_serving(Duration::from_secs(30))?;
-        let walked = walk(store, kind, "", Some(&plugin))?;
+        let walked = walk(store, kind, "", Some(&code))?;
         assert_eq!(walked.result, "active");
-        let page = store.request("/", &[])?;
-        assert!(page.body.contains(plugin.mark), "visitors do not see it");
         Ok(())
     };
-    active("wordpress-add-plugin")?;
+    active("wordpress-add-code")?;
     let id = store.id()?;
     let first = docker::service(&id, "php-fpm")?;
 
     store.act("restart")?;
     let restarted = docker::service(&id, "php-fpm")?;
     assert_ne!(first.started_at, restarted.started_at, "nothing restarted");
-    active("wordpress-find-plugin")?;
+    active("wordpress-find-code")?;
 
     let more = ["--set", "php_children=6", "--window", "2", "--wait"];
     store
@@ -238,10 +255,15 @@ fn plugin_stays(store: &Store) -> anyhow::Result<()> {
         || docker::service(&id, "php-fpm"),
         |now| now.id != restarted.id,
     )?;
-    active("wordpress-find-plugin")?;
-    let file = format!("content/plugins/{}", plugin.file);
-    docker::docker(&["exec", &renewed.id, "test", "-s", &file])?.ok()?;
-    println!("{}: the plugin stayed", store.name);
+    active("wordpress-find-code")?;
+    for file in [
+        "plugins/shelf-note/shelf-note.php",
+        "themes/plain-shelf/index.php",
+    ] {
+        let file = format!("content/{file}");
+        docker::docker(&["exec", &renewed.id, "test", "-s", &file])?.ok()?;
+    }
+    println!("{}: plugin and theme stayed", store.name);
     Ok(())
 }
 

@@ -35,18 +35,18 @@ fn lost_answers_and_a_minute_of_silence_are_got_over() -> anyhow::Result<()> {
     let store = is_made_although_answers_are_lost(&enrolment, &fleet, &host)?;
     outlives_a_minute(&uplink, &store, &host)?;
     fleet.ctl(&["audit", "verify"])?.ok()?;
+    let refused = audit(&fleet, |entry| entry["decision"] == "denied")?;
+    assert!(refused.is_empty(), "somebody was refused: {refused:?}");
     let id = store.id()?;
     gone(&host, &store, &id)
 }
 
-/// Entries of the audit chain about who got a certificate, as (actor, subject, decision).
-fn enrolments(fleet: &Fleet, action: &str) -> anyhow::Result<Vec<[String; 3]>> {
+/// Entries of the audit chain, as (actor, subject, decision).
+fn audit(fleet: &Fleet, which: impl Fn(&Value) -> bool) -> anyhow::Result<Vec<[String; 3]>> {
     let entries: Vec<Value> = fleet.json(&["audit", "list", "--limit", "500"])?;
-    let of_action = entries.iter().filter(|entry| entry["action"] == action);
     let text = |entry: &Value, name: &str| entry[name].as_str().unwrap_or_default().to_owned();
-    Ok(of_action
-        .map(|entry| ["actor", "subject", "decision"].map(|name| text(entry, name)))
-        .collect())
+    let parts = |entry: &Value| ["actor", "subject", "decision"].map(|name| text(entry, name));
+    Ok(entries.iter().filter(|e| which(e)).map(parts).collect())
 }
 
 /// The same key asks again with the same token, and is the same node each time.
@@ -61,7 +61,7 @@ fn joins_although_answers_are_lost(
     assert_eq!(enrolment.lost(), LOST, "nothing was lost");
     let nodes = fleet.nodes()?;
     assert_eq!(nodes.len(), 1, "{nodes:?}");
-    let told = enrolments(fleet, "node.enrol")?;
+    let told = audit(fleet, |entry| entry["action"] == "node.enrol")?;
     println!("joined as {node}: {told:?}");
     assert_eq!(told.len(), LOST + 1, "{told:?}");
     for [actor, subject, decision] in &told {
@@ -82,7 +82,7 @@ fn is_made_although_answers_are_lost(
     let store = fleet.create_running("unanswered", &["--profile", "search=none"])?;
     assert_eq!(enrolment.lost(), 2 * LOST, "nothing was lost");
     store.wait_serving(Duration::from_secs(30))?;
-    let told = enrolments(fleet, "store.enrol")?;
+    let told = audit(fleet, |entry| entry["action"] == "store.enrol")?;
     println!("running after {:?}: {told:?}", began.elapsed());
     let ours = format!("store:{}", store.id()?);
     assert_eq!(told.len(), LOST + 1, "{told:?}");
