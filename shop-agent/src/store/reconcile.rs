@@ -5,7 +5,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use shop_proto::{Digest, ServiceName, StoreId};
+use shop_proto::{Digest, Generation, ServiceName, StoreId};
 use tokio::{
     sync::{Notify, mpsc},
     task::{Id, JoinSet},
@@ -195,7 +195,10 @@ impl<E: StoreEngine> Reconciler<E> {
         };
         match orders.force.fit(&self.world.plans) {
             Fit::Known => {}
-            fit => return self.misfit(&orders.force.clone(), fit, now).min(list_due),
+            fit => {
+                let about = (order.accepted.generation, order.spec);
+                return self.misfit(about, &orders.force, fit, now).min(list_due);
+            }
         }
         match order.fit(&self.world.plans) {
             Fit::Known => orders.known = true,
@@ -322,8 +325,14 @@ impl<E: StoreEngine> Reconciler<E> {
     }
 
     /// The node does not know our plan: nothing may be done under it.
-    fn misfit(&mut self, order: &Order, fit: Fit, now: Instant) -> Instant {
-        let about = Some((order.accepted.generation, order.spec));
+    fn misfit(
+        &mut self,
+        about: (Generation, Digest),
+        order: &Order,
+        fit: Fit,
+        now: Instant,
+    ) -> Instant {
+        let about = Some(about);
         if let Fit::Mismatch(theirs) = fit {
             self.tell(Report::waiting(
                 about,

@@ -289,11 +289,6 @@ impl StoreEngine for Desk {
                 bench.served.insert(0, plan);
                 bench.served.truncate(2);
             }
-            // Who serves the newest is done with what came between.
-            let newest = bench.plans.first().map(|(known, _)| known.plan);
-            if matches!(what, Serve::Slot { .. }) && newest == Some(plan) {
-                bench.forget_plans(0);
-            }
             Ok(())
         })
         .await

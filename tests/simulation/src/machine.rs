@@ -189,7 +189,7 @@ impl Machine {
         }
         bench.plans.retain(|(known, _)| known.plan != newest.plan);
         bench.plans.insert(0, (newest, plan));
-        bench.forget_plans(PASSED);
+        bench.forget_plans();
         bench.agent = true;
     }
 
@@ -352,8 +352,8 @@ impl Bench {
     }
 
     /// Of the plans that are neither the newest nor were served, only so many stay known.
-    pub fn forget_plans(&mut self, passed: usize) {
-        let mut left = passed;
+    fn forget_plans(&mut self) {
+        let mut left = PASSED;
         let mut first = true;
         self.plans.retain(|(known, _)| {
             if std::mem::take(&mut first) || self.served.contains(&known.plan) {

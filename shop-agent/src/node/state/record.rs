@@ -276,10 +276,11 @@ impl StoreRecord {
                 let before = std::mem::replace(&mut self.serving, chosen);
                 self.previous = before.or(self.previous.take());
             }
-            // Whoever serves the newest is done with what came between.
-            if plan == self.newest.plan_digest {
-                self.passed.clear();
-            }
+            // What came between may be in force all the same: behind the maintenance page nobody is told to serve.
+            let told =
+                [&self.serving, &self.previous].map(|it| it.as_ref().map(|it| it.plan_digest));
+            self.passed
+                .retain(|it| !told.contains(&Some(it.plan_digest)));
         }
         self.serve = serve;
     }
