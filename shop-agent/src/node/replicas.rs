@@ -104,8 +104,8 @@ pub async fn start(
         && text.starts_with("task ")
         && text.ends_with(": already exists")
     {
-        // Docker died while it started this one, and what its containerd kept of it bars the way for good. All that is to stay lies on
-        // volumes: the container goes, and the agent, which sees that it is gone, makes another.
+        // Docker died while it started this one, and what its containerd kept of it bars the way for good: something that this process does
+        // not see, or it would have ended it. All that is to stay lies on volumes: the container goes, and the agent makes another.
         tracing::warn!(
             container = spec.name,
             "removing a container that Docker lost while it started"
