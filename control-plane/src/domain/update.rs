@@ -127,6 +127,15 @@ pub fn setback(store: &Store, asked: Generation) -> Option<Setback> {
     let fits = |revision: u64, generation: u64| {
         revision == wanted && generation >= asked.get() && report.serving_revision != wanted
     };
+    let halted = report.update.as_ref().filter(|update| {
+        update.phase == "halted" && update.to_revision == wanted && update.generation >= asked.get()
+    });
+    // Whatever serves then is the maintenance page. It is told as held back as well, and there is nothing to go back to.
+    if let Some(update) = halted {
+        return Some(Setback::Halted {
+            message: update.message.clone(),
+        });
+    }
     if let Some(held) = &report.held_back
         && fits(held.revision, held.generation)
     {
@@ -141,12 +150,6 @@ pub fn setback(store: &Store, asked: Generation) -> Option<Setback> {
             reason: update.reason.clone(),
             message: update.message.clone(),
         }),
-        // Whatever serves then is the maintenance page.
-        "halted" if update.to_revision == wanted && update.generation >= asked.get() => {
-            Some(Setback::Halted {
-                message: update.message.clone(),
-            })
-        }
         _ => None,
     }
 }

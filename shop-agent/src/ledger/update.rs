@@ -368,6 +368,10 @@ impl Entries {
         self.restart_seq = seq;
         if let Some(update) = self.update.as_mut().filter(|it| it.phase == Phase::Halted) {
             update.phase = Phase::Done;
+            // It is in force: nothing is held back any more.
+            let generation = update.to.generation;
+            let held = self.taken_back.take();
+            self.taken_back = held.filter(|it| it.generation != generation);
         }
     }
 

@@ -156,7 +156,22 @@ fn an_older_try_says_nothing_about_this_one() {
 #[test]
 fn halted_is_neither_forward_nor_back() {
     let begun = operation(&store(), OperationKind::Update, OperationState::Running);
-    let seen = progress(&updating("halted"), &begun, &facts(1));
+    let mut halted = updating("halted");
+    let report = halted.report.as_mut().unwrap();
+    // As the agent tells it: the page serves, and the try is noted.
+    report.serving_revision = 0;
+    report.held_back = Some(HeldBackReport {
+        generation: 2,
+        revision: 2,
+        reason: "update_bad_minute".to_owned(),
+        message: String::new(),
+        at_unix_ms: 1,
+    });
+    assert!(matches!(
+        setback(&halted, Generation::FIRST),
+        Some(Setback::Halted { .. })
+    ));
+    let seen = progress(&halted, &begun, &facts(1));
     assert_eq!(
         (seen.state, seen.reason.as_str()),
         (OperationState::Failed, "halted")

@@ -381,6 +381,13 @@ fn a_way_without_return_is_gone_under_the_page_and_halts_when_it_fails() {
     shop.generation += 1;
     shop.settle(&[]);
     assert_eq!(shop.phase(), Some(Phase::Halted));
+    let mut restarted = shop.entries.clone();
+    assert!(restarted.taken_back.is_some());
+    restarted.restarted(1);
+    assert_eq!(
+        restarted.taken_back, None,
+        "it is in force and serves again"
+    );
     shop.spec.restart_seq += 1;
     shop.generation += 1;
     shop.deep = false;
