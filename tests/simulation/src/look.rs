@@ -20,6 +20,9 @@ use crate::{
 /// container that ended again and again, a minute in which such a container has to prove itself, and half a minute for all else.
 pub const SETTLE: Duration = Duration::from_secs(120);
 
+/// Reasons of a store that an update without a way back left on the page, of the control plane and of the shop agent.
+const HALTED: [&str; 2] = ["halted", "update_halted"];
+
 /// The control plane's view of the fleet.
 #[derive(Debug, Clone, Default)]
 pub struct View {
@@ -38,6 +41,8 @@ pub struct Seen {
     pub id: StoreId,
     /// Its status.
     pub status: String,
+    /// Typed.
+    pub reason: String,
     /// For people.
     pub message: String,
 }
@@ -76,6 +81,7 @@ async fn viewed(app: &App, operations: Vec<String>) -> Result<View, AppError> {
         let seen = Seen {
             id: it.store.id.clone(),
             status: it.store.status.as_str().to_owned(),
+            reason: it.store.reason.clone(),
             message: it.store.message.clone(),
         };
         view.stores.insert(it.store.name.to_string(), seen);
@@ -124,14 +130,21 @@ pub fn differences(view: &View, operator: &Operator, machines: &[Arc<Machine>]) 
             || (wanted == "running" && status == "maintenance");
         // What never was on a host has nothing to wait for.
         let same = same || (status == "gone" && expected.shape == Shape::Leaving);
-        if !same {
+        // Where there is no way back, buyers see the page until an operator decides.
+        let halted = operator.changed_for_good(name)
+            && seen.is_some_and(|it| HALTED.contains(&it.reason.as_str()));
+        let shape = match expected.shape {
+            Shape::Running { .. } if halted => Shape::Running { maintenance: true },
+            shape => shape,
+        };
+        if !(same || halted) {
             let message = seen.map_or("", |seen| seen.message.as_str());
             differences.push(format!(
                 "{name} ({}) is {status}, not {wanted}: {message}",
                 expected.id
             ));
         }
-        differences.extend(on_hosts(&expected.id, expected.shape, machines));
+        differences.extend(on_hosts(&expected.id, shape, machines));
     }
     differences.extend(orphans(view, machines));
     let unsettled = operator.acknowledged.iter();
@@ -166,6 +179,7 @@ fn unsettled_operation(view: &View, wish: &Wish, id: &str) -> Option<Difference>
     };
     match state.as_str() {
         "succeeded" | "failed" | "cancelled" => return None,
+        "running" if HALTED.contains(&reason.as_str()) => return None,
         // A task's run always has one, and is due all the same.
         "pending" if !reason.is_empty() && wish.want != Want::Task => return None,
         _ => {}

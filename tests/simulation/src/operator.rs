@@ -40,6 +40,8 @@ pub enum Want {
     Update,
     /// Another release: one that does not.
     BadUpdate,
+    /// Another release: one after which there is no way back.
+    Irreversible,
     /// The release before.
     Rollback,
     /// More or fewer web replicas.
@@ -117,6 +119,7 @@ impl Shape {
                 Want::Update,
                 Want::BadUpdate,
                 Want::BadUpdate,
+                Want::Irreversible,
                 Want::Rollback,
                 Want::Scale,
                 Want::Maintenance,
@@ -249,6 +252,13 @@ impl Operator {
         for (_, slot) in self.asking.values_mut() {
             *slot = None;
         }
+    }
+
+    /// Whether a store's database may have been changed for good.
+    #[must_use]
+    pub fn changed_for_good(&self, name: &str) -> bool {
+        let mut wishes = self.acknowledged.iter();
+        wishes.any(|(wish, _)| wish.name == name && wish.want == Want::Irreversible)
     }
 
     /// Takes answers in, and gives what is to be asked now.
@@ -391,8 +401,11 @@ async fn amended(app: &App, wish: &Wish) -> Result<OperationView, AppError> {
 
 fn amendment(want: Want, salt: u64) -> Amendment {
     let update = |drill: &str| {
+        let irreversible = want == Want::Irreversible;
+        let release = if irreversible { 3 } else { 2 };
         Amendment::Update(UpdateStore {
-            template: "refshop@2".to_owned(),
+            template: format!("refshop@{release}"),
+            allow_irreversible: irreversible,
             parameters: [
                 (
                     "shop_name".to_owned(),

@@ -13,9 +13,9 @@ const BEHIND: Duration = Duration::from_secs(25);
 /// How long the control plane is away at the end, when nothing may happen.
 const SILENCE: Duration = Duration::from_secs(20);
 
-/// Nothing is done for so long: then nothing is under way. The longest that an agent waits for before it goes on by itself is the window of
-/// an update, ten seconds here.
-const QUIET: Duration = Duration::from_secs(15);
+/// Nothing is done for so long: then nothing is under way. An agent waits up to half a minute before it tries again what failed again and
+/// again, and ten seconds, here, until the window of an update is over.
+const QUIET: Duration = Duration::from_secs(35);
 
 /// The story of a seed: three of four are about trouble, one of four about a control plane that is behind.
 #[must_use]
