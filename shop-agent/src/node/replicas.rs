@@ -99,20 +99,7 @@ pub async fn start(
     let gate = store.gate(&spec.name);
     let _turn = gate.acquire().await.map_err(|_| ReplicaError::Closed)?;
     volumes::check(node, store, spec).await?;
-    let started = node.engine.start(spec, urgency).await;
-    if let Err(EngineError::Refused { text, .. }) = &started
-        && text.starts_with("task ")
-        && text.ends_with(": already exists")
-    {
-        // Docker died while it started this one, and what its containerd kept of it bars the way for good: something that this process does
-        // not see, or it would have ended it. All that is to stay lies on volumes: the container goes, and the agent makes another.
-        tracing::warn!(
-            container = spec.name,
-            "removing a container that Docker lost while it started"
-        );
-        node.engine.remove(&spec.name, true).await?;
-    }
-    Ok(started?)
+    Ok(node.engine.start(spec, urgency).await?)
 }
 
 /// Gives a container its spec's limits while it runs.

@@ -26,6 +26,9 @@ use super::{
 /// Pause before a lost wait is asked for again.
 const WAIT_AGAIN: Duration = Duration::from_millis(200);
 
+/// How long containerd gets to clear up after a keeper that was killed.
+const CLEARED: Duration = Duration::from_millis(300);
+
 /// Longest wait for a start's turn: many stores at once take a while.
 const QUEUE: Duration = Duration::from_secs(60);
 
@@ -135,7 +138,19 @@ impl Engine {
             Err(EngineError::Refused { text, .. }) if barred(&text) => {
                 tracing::warn!(container = spec.name, %text, "the engine does not start what it forgot");
                 self.end_forgotten(&spec.name, &observed.id).await?;
-                start().await
+                // containerd sees that its keeper is gone, and clears up after it.
+                tokio::time::sleep(CLEARED).await;
+                let started = start().await;
+                if matches!(&started, Err(EngineError::Refused { text, .. }) if barred(text)) {
+                    // What is left of it nobody can end: it bars the way for good. All that is to stay lies on volumes: the container goes,
+                    // and whoever wants it makes another.
+                    tracing::warn!(
+                        container = spec.name,
+                        "removing what the engine can never start again"
+                    );
+                    self.remove(&spec.name, true).await?;
+                }
+                started
             }
             other => other,
         }
@@ -328,9 +343,12 @@ impl Engine {
     }
 }
 
-/// Whether the engine refuses to start a container because its containerd has it already, in the words of Docker's releases.
+/// Whether the engine refuses to start a container because its containerd has it, or something of it, already: in the words of Docker's
+/// releases.
 fn barred(text: &str) -> bool {
-    text.contains("already exists") || text.contains("already in use")
+    let task = text.starts_with("task ") && text.ends_with(": already exists");
+    let place = text.contains("failed to start shim") && text.contains("file exists");
+    task || place || text.contains("id already in use")
 }
 
 fn spec_first(spec: &ContainerSpec) -> Vec<String> {
