@@ -52,14 +52,13 @@ ensure_docker() {
     ok "Docker Engine $version"
 }
 
-# Without systemd nobody else would start it. Its own session, so that it outlives this shell.
+# Without systemd nobody else would start it.
 start_dockerd() {
     CURRENT_STEP='starting Docker'
     ! pgrep -x dockerd >/dev/null ||
         die 'a dockerd runs but does not answer on its default socket' 'it is not ours to restart: see its log, or set DOCKER_HOST.'
     command -v dockerd >/dev/null || die 'there is no dockerd' 'install the package docker.io.'
-    setsid dockerd --pidfile "$DOCKERD_PID_FILE" >"$LOG_DIR/dockerd.log" 2>&1 </dev/null &
-    disown
+    run_dockerd "$DOCKERD_PID_FILE" "$LOG_DIR/dockerd.log"
     state_set started_dockerd yes
     warn "systemd does not run here, so quickstart started dockerd itself (log: $LOG_DIR/dockerd.log); start it again after a reboot"
 }

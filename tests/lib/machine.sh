@@ -59,7 +59,7 @@ start_docker() {
     if [[ -d /run/systemd/system ]]; then
         systemctl start docker
     else
-        setsid dockerd --pidfile "$WORK/dockerd.pid" >"$WORK/dockerd.log" 2>&1 </dev/null &
+        run_dockerd "$WORK/dockerd.pid" "$WORK/dockerd.log"
         DOCKERD_BY_US=$WORK/dockerd.pid
     fi
     deadline=$((SECONDS + 60))
