@@ -45,7 +45,16 @@ pub fn run_with_input<S: AsRef<OsStr>>(
     input: Option<&str>,
     limit: Duration,
 ) -> anyhow::Result<Output> {
-    let mut child = Command::new(program)
+    let mut command = Command::new(program);
+    // What cargo tells a test about its package is not in anybody's shell, and a cargo below would build anew because of it.
+    for (name, _) in std::env::vars_os() {
+        if name.as_encoded_bytes().starts_with(b"CARGO_PKG_")
+            || name.as_encoded_bytes().starts_with(b"CARGO_MANIFEST_")
+        {
+            command.env_remove(name);
+        }
+    }
+    let mut child = command
         .args(args)
         .stdin(if input.is_some() {
             Stdio::piped()

@@ -427,8 +427,8 @@ fn make(input: &Input<'_>, wanted: Wanted<'_>, now: Instant) -> Option<Step> {
         ContainerState::Running { .. } => {
             let used = key.slot != Slot::Fixed
                 && key.slot != input.slot()
-                && (serve::serves(input, &key) || serve::lingers(input, &key, now));
-            (!used).then_some(Step::Stop(key))
+                && serve::slot_in_use(input, key.slot, now);
+            (!used && !update::waits_for_web(input, &key)).then_some(Step::Stop(key))
         }
         ContainerState::Created | ContainerState::Exited(_) => (!fits).then_some(Step::Remove(key)),
     }

@@ -79,6 +79,15 @@ pub fn lingers(input: &Input<'_>, key: &ReplicaKey, now: Instant) -> bool {
     input.lingering.get(key).is_some_and(|until| *until > now)
 }
 
+/// Whether buyers are, or may still be, sent to a slot: what is behind its web serves as well.
+pub fn slot_in_use(input: &Input<'_>, slot: Slot, now: Instant) -> bool {
+    matches!(input.serving, Serve::Slot { slot: serving, .. } if *serving == slot)
+        || input
+            .lingering
+            .iter()
+            .any(|(key, until)| key.slot == slot && *until > now)
+}
+
 /// The plan and slot that an update prefers to serve from, once it has come so far.
 #[must_use]
 pub fn new_slot<'a>(input: &Input<'a>) -> Option<(&'a StorePlan, Slot)> {

@@ -469,7 +469,9 @@ pub fn waits_for_web(input: &Input<'_>, key: &ReplicaKey) -> bool {
         && input.replicas.iter().any(|(other, replica)| {
             other.service == *edge
                 && other.slot == key.slot
-                && !input.wanted().any(|it| it.key == *other)
+                && !input
+                    .wanted()
+                    .any(|it| it.key == *other && input.fits(replica, &it))
                 && (replica.running() || input.busy.contains(&Target::Replica(other.clone())))
         })
 }
