@@ -188,7 +188,7 @@ impl App {
             _ => return skip("deleting", "the store is being deleted".to_owned()),
         }
         // From a backup, what was wanted then is not to be carried out over what was done since.
-        if store.newest_held() > store.generation {
+        if store.is_behind() {
             return skip(
                 "needs_review",
                 "its node or agent holds something newer than this control plane knows; look at it first".to_owned(),

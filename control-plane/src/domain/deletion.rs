@@ -66,8 +66,7 @@ pub fn grace_over(store: &Store, now: Timestamp) -> Option<Store> {
         return None;
     };
     let lifecycle = store.lifecycle.next(LifecycleEvent::Delete).ok()?;
-    let behind = store.newest_held() > store.generation;
-    (until <= now && !behind).then(|| changed(store, lifecycle, OperationKind::Delete))
+    (until <= now && !store.is_behind()).then(|| changed(store, lifecycle, OperationKind::Delete))
 }
 
 /// The store when its operator gives up on its node. `node` is the node's session, `None` when the node was removed.

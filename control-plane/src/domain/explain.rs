@@ -322,7 +322,7 @@ fn node_away(facts: &Facts<'_>) -> Option<Found> {
 fn not_taken(facts: &Facts<'_>) -> Option<Found> {
     let store = facts.store;
     let (name, generation) = (&store.name, store.generation.get());
-    if store.newest_held() > store.generation {
+    if store.is_behind() {
         return Some(
             Found::one("needs_review", "node or agent hold something newer than this control plane knows, as after a restored backup; nothing is ordered until somebody says what holds")
                 .shown_by(format!("known here: generation {generation}; held there: {}", store.newest_held()))

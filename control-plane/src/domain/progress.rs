@@ -89,7 +89,7 @@ pub fn condition(store: &Store, operation: Option<&Operation>, facts: &Facts) ->
             .unwrap_or_default();
         return Condition::new(StoreStatus::Pending, reason, message);
     }
-    if store.newest_held() > store.generation {
+    if store.is_behind() {
         return behind(store, run_state);
     }
     let failed = operation.filter(|operation| {
@@ -161,13 +161,15 @@ fn deleting(store: &Store, facts: &Facts) -> Condition {
 
 /// Stopped, or about to be, and kept until its time.
 fn in_grace(store: &Store, until: Timestamp, facts: &Facts) -> Condition {
-    if store.newest_held() > store.generation {
+    if store.is_behind() {
         let name = &store.name;
         return Condition::new(
             StoreStatus::Deleting,
             "needs_review",
             format!(
-                "it was to be deleted after {until}, but its node or agent holds generation {}, newer than {} here: this control plane is behind,                  perhaps from a backup, and deletes nothing by itself. Look at the store, then take the deletion back with                  `shopctl store undelete {name}`, or carry it out with `shopctl store delete {name} --now`",
+                "it was to be deleted after {until}, but its node or agent holds generation {}, newer than {} here: this control plane is behind, \
+                 perhaps from a backup, and deletes nothing by itself. Look at the store, then take the deletion back with \
+                 `shopctl store undelete {name}`, or carry it out with `shopctl store delete {name} --now`",
                 store.newest_held(),
                 store.generation
             ),

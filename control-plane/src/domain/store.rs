@@ -61,6 +61,12 @@ impl Store {
             .filter_map(Generation::new)
             .fold(self.generation, Ord::max)
     }
+
+    /// Whether node or agent holds something newer than is known here: this control plane comes from a backup, and does nothing by itself.
+    #[must_use]
+    pub fn is_behind(&self) -> bool {
+        self.newest_held() > self.generation
+    }
 }
 
 impl Store {

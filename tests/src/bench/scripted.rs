@@ -52,7 +52,7 @@ impl Scripted {
         let node = node.trim().to_owned();
         let scripted = Self { child, node };
         if scripted.node.is_empty() {
-            bail!("the scripted node did not join");
+            bail!("the scripted node did not join; what it printed above says why");
         }
         Ok(scripted)
     }
