@@ -4,6 +4,7 @@
 
 pub mod arrivals;
 pub mod client;
+mod elsewhere;
 pub mod journey;
 pub mod record;
 

@@ -11,6 +11,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::client::{Client, Site};
+use super::elsewhere;
 use super::journey::{Journey, PRODUCTS, judge};
 use super::record::Recorder;
 
@@ -49,6 +50,7 @@ impl Load {
     pub fn start(site: &Site, rates: Rates) -> anyhow::Result<Self> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
+            .on_thread_start(elsewhere::go)
             .enable_all()
             .build()
             .context("no runtime for the load")?;
