@@ -13,17 +13,26 @@ shell_syntax() {
     return "$status"
 }
 
-# One seed for every run, so that a red one can be repeated; another seed in the environment looks further.
 rust_tests() {
+    # One seed for every run, so that a red one can be repeated; another seed in the environment looks further.
     export PROPTEST_RNG_SEED=${PROPTEST_RNG_SEED:-20261121}
     if command -v cargo-nextest >/dev/null; then
-        cargo nextest run --cargo-profile quick --locked --workspace --no-fail-fast --color never
+        # One of them is the seeds, which start as many processes as there are cores (.config/nextest.toml).
+        NEXTEST_TEST_THREADS=$(($(nproc) + 1)) \
+            cargo nextest run --cargo-profile quick --locked --workspace --no-fail-fast --color never "$@"
     else
-        cargo test "${CARGO[@]}" --workspace --no-fail-fast
+        cargo test "${CARGO[@]}" --workspace --no-fail-fast "$@"
     fi
 }
 
 binaries() { cargo build "${CARGO[@]}" -p control-plane -p shop-agent -p shopctl; }
+
+# Those that need none of our binaries: packages come over the network while the compiler has the cores.
+images_of_packages() {
+    local names
+    names=$(deploy/images/build --list | grep -vxE 'node-agent|shop-agent|control-plane' | paste -sd,)
+    deploy/images/build --only "$names"
+}
 
 compose_accepts() {
     local file status=0 words
@@ -37,13 +46,18 @@ unit_suite() {
     phase 'format' cargo fmt --all -- --check
     phase 'shell syntax' shell_syntax
     phase 'docker-compose accepts every template' compose_accepts
+    beside 'images of packages' images_of_packages
     phase 'lints' lints
     phase 'binaries' binaries
+    joined
     phase 'images' deploy/images/build
-    phase 'templates by hand' tests/by-hand
+    # It kills containers and waits for them, while the compiler needs the cores and no container.
+    beside 'templates by hand' tests/by-hand
+    phase 'test programs' rust_tests --no-run
+    joined
     phase 'PostgreSQL for the tests' postgres_up
     export SHOPFLEET_TEST_DOCKER=1
-    counted 'Rust tests' rust_tests
+    phase 'Rust tests' counted rust_tests
     unset SHOPFLEET_TEST_DOCKER
     postgres_down
 }
@@ -72,9 +86,6 @@ python_tools() {
     export SHOPFLEET_PYTHON=$WORK/venv/bin/python
 }
 
-# One after the other: they share one machine, and some of them kill parts of it.
-stories() { cargo test "${CARGO[@]}" -p shop-tests --features system --test system --no-fail-fast -- --test-threads=1 --nocapture; }
-
 nothing_left() {
     local left
     left=$(
@@ -93,7 +104,7 @@ system_suite() {
     phase 'browser tools' browser_tools
     phase 'Python tools' python_tools
     phase 'PostgreSQL for a story' postgres_up
-    counted 'stories' stories
+    phase 'stories' stories
     postgres_down
     if [[ $KEEP == yes ]]; then return; fi
     phase 'quickstart --down' quickstart_down

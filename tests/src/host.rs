@@ -3,7 +3,6 @@
 mod forgotten;
 
 use std::fs;
-use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -12,15 +11,11 @@ use anyhow::Context;
 use serde_json::Value;
 
 use crate::fleet::{Fleet, NodeView, PATIENCE};
+use crate::lane;
 use crate::plane::program;
 use crate::process;
 use crate::wait::wait_for;
 
-const NAME: &str = "shopfleet-test2";
-/// How this host's Docker calls what is its own in its containerd.
-const NAMESPACE: &str = "shopfleet-test2";
-const OUTSIDE: Ipv4Addr = Ipv4Addr::new(10, 254, 77, 1);
-const INSIDE: Ipv4Addr = Ipv4Addr::new(10, 254, 77, 2);
 const POOL: &str = "10.196.0.0/14";
 const HTTP: u16 = 18080;
 const HTTPS: u16 = 18443;
@@ -30,11 +25,17 @@ const SHORT: Duration = Duration::from_secs(30);
 const LONG: Duration = Duration::from_secs(300);
 
 /// Where this machine is reached from that host.
-pub const GATEWAY: &str = "10.254.77.1";
+pub fn gateway() -> String {
+    lane::outside().to_string()
+}
 
 /// Ended, with everything of it removed, when dropped.
 #[derive(Debug)]
 pub struct SecondHost {
+    /// Of the host, of its network, and of what is its own in its Docker's containerd.
+    name: String,
+    /// This machine's end of the link to it.
+    link: String,
     dir: PathBuf,
     dockerd: Option<Child>,
     agent: Option<Child>,
@@ -49,53 +50,46 @@ fn ip(args: &[&str]) -> anyhow::Result<()> {
 impl SecondHost {
     /// Makes the namespace and starts Docker in it. Images come when the node joins.
     pub fn start() -> anyhow::Result<Self> {
-        let dir = PathBuf::from("/var/lib").join(NAME);
+        let name = lane::host();
+        let [link, far_end] = lane::interfaces();
+        let dir = PathBuf::from("/var/lib").join(&name);
         fs::create_dir_all(dir.join("run"))?;
         let mut host = Self {
+            name,
+            link,
             dir,
             dockerd: None,
             agent: None,
             agent_args: Vec::new(),
         };
+        let (name, link) = (host.name.as_str(), host.link.as_str());
+        let (outside, inside) = (lane::outside().to_string(), lane::inside().to_string());
         // One that a killed run left behind.
-        let _ = ip(&["netns", "delete", NAME]);
-        let _ = ip(&["link", "delete", "sfveth0"]);
-        ip(&["netns", "add", NAME])?;
+        let _ = ip(&["netns", "delete", name]);
+        let _ = ip(&["link", "delete", link]);
+        ip(&["netns", "add", name])?;
         ip(&[
-            "link", "add", "sfveth0", "type", "veth", "peer", "name", "sfveth1", "netns", NAME,
+            "link", "add", link, "type", "veth", "peer", "name", &far_end, "netns", name,
         ])?;
-        ip(&["address", "add", &format!("{OUTSIDE}/30"), "dev", "sfveth0"])?;
-        ip(&["link", "set", "sfveth0", "up"])?;
-        for args in [
-            vec![
-                "address".to_owned(),
-                "add".to_owned(),
-                format!("{INSIDE}/30"),
-                "dev".to_owned(),
-                "sfveth1".to_owned(),
-            ],
-            ["link", "set", "sfveth1", "up"].map(str::to_owned).to_vec(),
-            ["link", "set", "lo", "up"].map(str::to_owned).to_vec(),
-            ["route", "add", "default", "via", &OUTSIDE.to_string()]
-                .map(str::to_owned)
-                .to_vec(),
-        ] {
-            let mut all = vec!["-netns".to_owned(), NAME.to_owned()];
-            all.extend(args);
-            process::run("ip", &all, SHORT)?.ok()?;
-        }
+        ip(&["address", "add", &format!("{outside}/30"), "dev", link])?;
+        ip(&["link", "set", link, "up"])?;
+        let within = |args: &[&str]| ip(&[&["-netns", name], args].concat());
+        within(&["address", "add", &format!("{inside}/30"), "dev", &far_end])?;
+        within(&["link", "set", &far_end, "up"])?;
+        within(&["link", "set", "lo", "up"])?;
+        within(&["route", "add", "default", "via", &outside])?;
         host.start_docker()?;
         Ok(host)
     }
 
     /// An address of this host's edge.
     pub fn url(&self, path: &str) -> String {
-        format!("http://{INSIDE}:{HTTP}{path}")
+        format!("http://{}{path}", self.edge())
     }
 
     /// Where buyers come in.
     pub fn edge(&self) -> String {
-        format!("{INSIDE}:{HTTP}")
+        format!("{}:{HTTP}", lane::inside())
     }
 
     /// A place of this host.
@@ -128,7 +122,7 @@ impl SecondHost {
             .append(true)
             .open(self.dir.join(log))?;
         Command::new("nsenter")
-            .arg(format!("--net=/run/netns/{NAME}"))
+            .arg(format!("--net=/run/netns/{}", self.name))
             .arg(program)
             .args(args)
             .stdin(Stdio::null())
@@ -152,7 +146,7 @@ impl SecondHost {
             format!("--data-root={}", self.path("docker")),
             format!("--exec-root={}", self.path("exec")),
             format!("--pidfile={}", self.path("docker.pid")),
-            format!("--containerd-namespace={NAMESPACE}"),
+            format!("--containerd-namespace={}", self.name),
         ];
         self.dockerd = Some(self.spawn("dockerd.log", "dockerd", &args)?);
         wait_for(
@@ -183,7 +177,7 @@ impl SecondHost {
         let ours = |nodes: &Vec<NodeView>| {
             nodes
                 .iter()
-                .find(|n| n.status == "ready" && n.name == NAME)
+                .find(|n| n.status == "ready" && n.name == self.name)
                 .map(|n| n.id.clone())
         };
         let nodes = wait_for(
@@ -214,7 +208,7 @@ impl SecondHost {
         );
         let mut args: Vec<String> = words.collect();
         for (option, value) in [
-            ("--name", NAME.to_owned()),
+            ("--name", self.name.clone()),
             ("--pool", POOL.to_owned()),
             ("--edge-http", HTTP.to_string()),
             ("--edge-https", HTTPS.to_string()),
@@ -373,11 +367,11 @@ impl SecondHost {
 
     /// The host is gone from the network's point of view.
     pub fn lose(&mut self) -> anyhow::Result<()> {
-        ip(&["link", "set", "sfveth0", "down"])
+        ip(&["link", "set", &self.link, "down"])
     }
 
     pub fn come_back(&mut self) -> anyhow::Result<()> {
-        ip(&["link", "set", "sfveth0", "up"])
+        ip(&["link", "set", &self.link, "up"])
     }
 
     fn stop_agent(&mut self) -> anyhow::Result<()> {
@@ -418,8 +412,8 @@ impl Drop for SecondHost {
             }
         }
         let _ = self.stop_docker();
-        let _ = ip(&["link", "delete", "sfveth0"]);
-        let _ = ip(&["netns", "delete", NAME]);
+        let _ = ip(&["link", "delete", &self.link]);
+        let _ = ip(&["netns", "delete", &self.name]);
         unmount_below(&self.dir);
         let _ = fs::remove_dir_all(&self.dir);
     }

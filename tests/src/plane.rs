@@ -10,15 +10,15 @@ use anyhow::Context;
 
 use crate::fleet::{Fleet, PATIENCE};
 use crate::http;
+use crate::lane::port;
 use crate::process;
 use crate::repository::root;
 use crate::wait::wait_for;
 
+// Ports in lane 0.
 const ADMIN: u16 = 17440;
-/// Where it listens for agents without a certificate.
-pub const ENROLMENT: u16 = 17442;
-/// Where it listens for agents with one.
-pub const AGENTS: u16 = 17443;
+const ENROLMENT: u16 = 17442;
+const AGENTS: u16 = 17443;
 const METRICS: u16 = 17449;
 const SHORT: Duration = Duration::from_secs(30);
 
@@ -37,6 +37,16 @@ pub struct Plane {
     settings: Vec<(String, String)>,
     process: Option<Child>,
     database: Option<String>,
+}
+
+/// Where it listens for agents without a certificate.
+pub fn enrolment() -> u16 {
+    port(ENROLMENT)
+}
+
+/// Where it listens for agents with one.
+pub fn agents() -> u16 {
+    port(AGENTS)
 }
 
 /// Our programs: what the build made, or those in `SHOPFLEET_BINS`.
@@ -74,7 +84,7 @@ impl Plane {
             .to_owned();
         plane.serve()?;
         let fleet = plane.fleet("127.0.0.1:9".to_owned());
-        let url = format!("https://127.0.0.1:{ADMIN}");
+        let url = format!("https://127.0.0.1:{}", port(ADMIN));
         let token = plane.path("token");
         fleet
             .ctl(&[
@@ -110,16 +120,16 @@ impl Plane {
     fn init(&mut self, database: &Database, advertise: &str) -> anyhow::Result<String> {
         let reached = match advertise.contains(':') {
             true => advertise.to_owned(),
-            false => format!("{advertise}:{ENROLMENT},{AGENTS}"),
+            false => format!("{advertise}:{},{}", enrolment(), agents()),
         };
         let mut args = vec![
             "init".to_owned(),
             format!("--data={}", self.path("data")),
             format!("--advertise={reached}"),
-            format!("--listen-admin=127.0.0.1:{ADMIN}"),
-            format!("--listen-enrolment=0.0.0.0:{ENROLMENT}"),
-            format!("--listen-agents=0.0.0.0:{AGENTS}"),
-            format!("--listen-metrics=127.0.0.1:{METRICS}"),
+            format!("--listen-admin=127.0.0.1:{}", port(ADMIN)),
+            format!("--listen-enrolment=0.0.0.0:{}", enrolment()),
+            format!("--listen-agents=0.0.0.0:{}", agents()),
+            format!("--listen-metrics=127.0.0.1:{}", port(METRICS)),
             format!("--token-file={}", self.path("token")),
         ];
         if let Database::Postgres(server) = database {
@@ -146,7 +156,7 @@ impl Plane {
             .stderr(log)
             .spawn()?;
         self.process = Some(child);
-        let ready = format!("http://127.0.0.1:{METRICS}/readyz");
+        let ready = format!("http://127.0.0.1:{}/readyz", port(METRICS));
         wait_for(
             "the story's control plane is ready",
             PATIENCE,

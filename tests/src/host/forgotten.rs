@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::{LONG, NAMESPACE, SecondHost};
+use super::{LONG, SecondHost};
 use crate::fleet::PATIENCE;
 use crate::process;
 use crate::wait::wait_for;
@@ -11,7 +11,7 @@ impl SecondHost {
     /// Ids of containers that have a process while Docker says that they do not run: what it forgot when it was killed.
     pub fn forgotten(&self) -> anyhow::Result<Vec<String>> {
         let running = self.docker(&["ps", "--quiet", "--no-trunc"])?;
-        let shims = shims(NAMESPACE)?;
+        let shims = shims(&self.name)?;
         Ok(shims
             .into_iter()
             .filter(|id| !running.contains(id.as_str()))

@@ -10,7 +10,9 @@ const DRILL: Duration = Duration::from_secs(400);
 #[test]
 fn orders_go_on_while_buttons_are_pressed() -> anyhow::Result<()> {
     let program = root().join("deploy/demo");
-    let args = ["chaos", "--press", "1,2,3,6", "--gap", "6"];
+    let args = [
+        "chaos", "--press", "1,2,3,6", "--gap", "6", "--window", "10",
+    ];
     let said = process::run(&program.to_string_lossy(), &args, DRILL)?.ok()?;
     let last = said
         .lines()

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use serde_json::Value;
 use shop_tests::fleet::{Fleet, PATIENCE, Store};
-use shop_tests::host::{GATEWAY, SecondHost};
+use shop_tests::host::{SecondHost, gateway};
 use shop_tests::orders;
 use shop_tests::plane::{Database, Plane};
 use shop_tests::wait::wait_for;
@@ -37,7 +37,7 @@ struct Scene {
 }
 
 fn open() -> anyhow::Result<Scene> {
-    let plane = Plane::start(&Database::Sqlite, GATEWAY, &[])?;
+    let plane = Plane::start(&Database::Sqlite, &gateway(), &[])?;
     let mut host = SecondHost::start()?;
     let fleet = plane.fleet(host.edge());
     host.join(&fleet)?;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use shop_tests::engine_proxy::{EngineProxy, Fault, Rule};
 use shop_tests::fleet::{Fleet, PATIENCE, Store};
-use shop_tests::host::{GATEWAY, SecondHost};
+use shop_tests::host::{SecondHost, gateway};
 use shop_tests::orders;
 use shop_tests::plane::{Database, Plane};
 use shop_tests::shop::{Buyer, Outcome};
@@ -188,7 +188,7 @@ pub fn gone(host: &SecondHost, store: &Store, id: &str) -> anyhow::Result<()> {
 #[test]
 fn a_docker_that_errs_hangs_and_forgets_makes_and_deletes_stores_all_the_same() -> anyhow::Result<()>
 {
-    let plane = Plane::start(&Database::Sqlite, GATEWAY, &[])?;
+    let plane = Plane::start(&Database::Sqlite, &gateway(), &[])?;
     let mut host = SecondHost::start()?;
     let (fleet, proxy) = parts(&plane, &mut host)?;
     for (day, rules) in days() {
@@ -230,7 +230,7 @@ fn a_docker_that_errs_hangs_and_forgets_makes_and_deletes_stores_all_the_same() 
 
 #[test]
 fn an_event_stream_that_says_nothing_hides_no_death() -> anyhow::Result<()> {
-    let plane = Plane::start(&Database::Sqlite, GATEWAY, &[])?;
+    let plane = Plane::start(&Database::Sqlite, &gateway(), &[])?;
     let mut host = SecondHost::start()?;
     let fleet = plane.fleet(host.edge());
     let socket = host.path("spoilt.sock");

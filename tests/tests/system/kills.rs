@@ -136,9 +136,11 @@ fn database_killed_serves_again_with_its_orders() -> anyhow::Result<()> {
 #[test]
 fn edge_gone_comes_back_with_all_routes() -> anyhow::Result<()> {
     let (fleet, demo) = demo()?;
-    let edge = format!("sf-{}-edge", fleet.setting("node_id")?);
+    let node = format!("label=shopfleet.node={}", fleet.setting("node_id")?);
     let removed = Instant::now();
-    docker::docker(&["rm", "--force", "--volumes", &edge])?.ok()?;
+    for edge in docker::containers(&["label=shopfleet.kind=edge", &node])? {
+        docker::docker(&["rm", "--force", "--volumes", &edge.name])?.ok()?;
+    }
     demo.wait_serving(Duration::from_secs(30))?;
     println!("edge removed: routes back after {:?}", removed.elapsed());
     Ok(())

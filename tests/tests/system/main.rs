@@ -10,6 +10,7 @@ mod clients;
 mod demo;
 mod docker_kills;
 mod drift;
+mod edge_upgrade;
 mod engine_faults;
 mod explain;
 mod frozen;

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use shop_tests::cut_proxy::{CutProxy, Line};
 use shop_tests::fleet::{Fleet, PATIENCE, Store, StoreView};
-use shop_tests::host::{GATEWAY, SecondHost};
-use shop_tests::plane::{AGENTS, Database, ENROLMENT, Plane};
+use shop_tests::host::{SecondHost, gateway};
+use shop_tests::plane::{Database, Plane, agents, enrolment};
 use shop_tests::traffic::Traffic;
 use shop_tests::wait::{wait_every, wait_for};
 
@@ -24,9 +24,9 @@ const PAUSE: Duration = Duration::from_millis(500);
 
 #[test]
 fn lost_answers_and_a_minute_of_silence_are_got_over() -> anyhow::Result<()> {
-    let enrolment = CutProxy::start(ENROLMENT_DOOR, ENROLMENT)?;
-    let uplink = CutProxy::start(AGENTS_DOOR, AGENTS)?;
-    let doors = format!("{GATEWAY}:{ENROLMENT_DOOR},{AGENTS_DOOR}");
+    let enrolment = CutProxy::start(ENROLMENT_DOOR, enrolment())?;
+    let uplink = CutProxy::start(AGENTS_DOOR, agents())?;
+    let doors = format!("{}:{ENROLMENT_DOOR},{AGENTS_DOOR}", gateway());
     let plane = Plane::start(&Database::Sqlite, &doors, &[])?;
     let mut host = SecondHost::start()?;
     let fleet = plane.fleet(host.edge());

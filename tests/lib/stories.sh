@@ -1,0 +1,121 @@
+# Runs the stories of the installed system, as many beside each other as they bear, each in a process of its own. Sourced, never run.
+# shellcheck shell=bash
+
+STORIES=$WORK/stories
+LANES=()
+
+# What a story bears beside it. Stories mostly wait, and two cores bear three that wait; where requests or seconds are counted, what runs
+# beside would be counted, too.
+#   together  on the installed system, with stores of its own; touches nothing that others use and counts nothing: three at a time
+#   here      stops, kills, moves or counts parts of the installed system: one at a time
+#   apart     on a Docker and a control plane of its own: two at a time, beside one that is `here`
+#   alone     no request may fail, or something happens within seconds; or it is a story that nobody has thought about here
+class_of() {
+    case $1 in
+        bad_input::* | browser::* | clients::* | tasks::* | explain::what_keeps_* | update::a_release_that_never_gets_ready_*) echo together ;;
+        bad_days::* | docker_kills::* | engine_faults::* | uplink::*) echo apart ;;
+        quickstart::a_second_run_*) echo alone ;;
+        buyers::* | drift::* | explain::* | hostile::* | isolation::* | lifecycle::* | load::* | quickstart::* | second_node::*) echo here ;;
+        kills::provisioning_* | update_kills::a_deletion_*) echo here ;;
+        *) echo alone ;;
+    esac
+}
+
+# Those that take longest; they begin first, so that no lane is left with one at the end.
+LONGEST='never_gets_ready|the_schedule|what_keeps|one_store_changes|errs_hangs|on_postgresql|full_disk|lost_answers'
+
+stories() {
+    local program name
+    # From where cargo would run it.
+    program=$(story_program) || return 1
+    mkdir "$STORIES"
+    (cd tests && "$program" --list --format terse) | sed -n 's/: test$//p' >"$STORIES/all"
+    : >"$STORIES/told"
+    { grep -E "$LONGEST" "$STORIES/all"; grep -vE "$LONGEST" "$STORIES/all"; } | while read -r name; do
+        printf '%s\n' "$name" >>"$STORIES/$(class_of "$name")"
+    done
+    printf '%d stories\n' "$(wc -l <"$STORIES/all")"
+    lanes together together together
+    lanes here apart apart
+    lanes alone
+    tell_count
+}
+
+story_program() {
+    cargo test "${CARGO[@]}" -p shop-tests --features system --test system --no-run --message-format json-render-diagnostics |
+        jq --raw-output 'select(.target.name? == "system") | .executable // empty'
+}
+
+# lanes CLASS…: one lane for each, until all have ended. A story's lane is where on this machine it may put things (tests/src/lane.rs).
+lanes() {
+    local class pid
+    LANES=()
+    # A group of its own for each, to end with everything in it when the run is cut off.
+    set -m
+    for class in "$@"; do
+        lane "$class" "${#LANES[@]}" &
+        LANES+=($!)
+    done
+    set +m
+    for pid in "${LANES[@]}"; do wait "$pid" || true; done
+    LANES=()
+}
+
+lanes_down() {
+    local pid
+    for pid in "${LANES[@]}"; do kill -TERM -- "-$pid" 2>/dev/null || true; done
+}
+
+# lane CLASS NUMBER: tells one after the other, as long as there are any left.
+lane() {
+    local name
+    while name=$(next_of "$1"); do tell "$name" "$2"; done
+}
+
+next_of() {
+    {
+        flock 9
+        read -r name 2>/dev/null <"$STORIES/$1" || return 1
+        sed -i 1d "$STORIES/$1"
+        printf '%s\n' "$name"
+    } 9>>"$STORIES/lock"
+}
+
+tell() {
+    local name=$1 lane=$2 log=$STORIES/$1.log result=FAILED began=$SECONDS took
+    (cd tests && SHOPFLEET_TEST_LANE=$lane exec "$program" --exact "$name" --nocapture) >"$log" 2>&1 </dev/null || true
+    if grep -q '^test result: ok\. 1 passed' "$log"; then result=ok; fi
+    took=$((SECONDS - began))
+    {
+        flock 9
+        printf '%5d s  %-6s  %s\n' "$took" "$result" "$name"
+        said "$result" "$log" | sed 's/^/           /'
+        printf '%d %s %s\n' "$took" "$result" "$name" >>"$STORIES/told"
+    } 9>>"$STORIES/lock"
+}
+
+# What a story said, in one piece when it has ended: all of it when it failed, else without what the harness adds and without repetitions.
+said() {
+    if [[ $1 != ok ]]; then
+        cat "$2"
+    else
+        sed -E -e 's/^test [a-z_]+::[a-z_0-9]+ \.\.\. //' -e '/^(ok|running 1 test|test result: .*|forwarding to .*|Try: curl .*|test .* has been running for over 60 seconds|)$/d' "$2" |
+            awk '!seen[$0]++'
+    fi
+}
+
+# Every story counts: one that was never told has failed.
+tell_count() {
+    local all failed
+    all=$(wc -l <"$STORIES/all")
+    failed=$(grep -vxFf <(sed -n 's/^[0-9]* ok //p' "$STORIES/told") "$STORIES/all" | tee "$STORIES/failed" | wc -l)
+    ((failed == 0)) || sed 's/^/failed: /' "$STORIES/failed"
+    count $((all - failed)) "$failed"
+    ((all > 0 && failed == 0))
+}
+
+slowest_stories() { # HOW MANY
+    [[ -s $STORIES/told ]] || return 0
+    printf '\nthe slowest of %d stories; they run beside each other\n' "$(wc -l <"$STORIES/told")"
+    sort -rn "$STORIES/told" | head -n "$1" | while read -r took _ name; do printf '%5d s  %s\n' "$took" "$name"; done
+}
