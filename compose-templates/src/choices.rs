@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 use shop_proto::{Isolation, Resources, Revision, ServiceName};
 
 use crate::{
+    ImageName,
     catalogue::Template,
-    manifest::{holds, plan_name},
+    compose::ComposeName,
+    manifest::{ServiceEntry, holds, plan_name},
     parameter::{ParameterName, ValueError},
 };
 
@@ -24,6 +26,8 @@ pub struct Choices {
     pub profiles: BTreeMap<String, String>,
     /// By service.
     pub resources: BTreeMap<String, Resources>,
+    /// By service; whether a node allows them is the node's to say.
+    pub images: BTreeMap<String, String>,
 }
 
 /// One thing wrong with the choices.
@@ -57,6 +61,10 @@ pub enum ChoiceCode {
     UnknownService,
     /// A limit is too low or too high.
     ResourceRange,
+    /// It names no image.
+    ImageShape,
+    /// Only the template chooses the image of what keeps data.
+    ImageFixed,
 }
 
 impl ChoiceCode {
@@ -72,6 +80,8 @@ impl ChoiceCode {
             Self::ProfileChoice => "profile_choice",
             Self::UnknownService => "unknown_service",
             Self::ResourceRange => "resource_range",
+            Self::ImageShape => "image_shape",
+            Self::ImageFixed => "image_fixed",
         }
     }
 }
@@ -85,6 +95,8 @@ pub(crate) struct Checked {
     pub profiles: BTreeMap<String, String>,
     /// By service of the plan.
     pub resources: BTreeMap<ServiceName, Resources>,
+    /// By service of the plan; none is the template's own.
+    pub images: BTreeMap<ServiceName, String>,
 }
 
 impl Template {
@@ -121,7 +133,7 @@ impl Template {
                 .map(|(name, value)| (name.as_str().to_owned(), value))
                 .collect(),
             profiles: checked.profiles,
-            images: BTreeMap::new(),
+            images: checked.images,
             resources: checked.resources,
             isolation,
         })
@@ -132,11 +144,13 @@ impl Template {
         let parameters = self.checked_parameters(choices, &mut problems);
         let profiles = self.checked_profiles(choices, &mut problems);
         let resources = self.checked_resources(choices, &profiles, &mut problems);
+        let images = self.checked_images(choices, &profiles, &mut problems);
         if problems.is_empty() {
             Ok(Checked {
                 parameters,
                 profiles,
                 resources,
+                images,
             })
         } else {
             Err(problems)
@@ -245,27 +259,11 @@ impl Template {
         profiles: &BTreeMap<String, String>,
         problems: &mut Vec<ChoiceProblem>,
     ) -> BTreeMap<ServiceName, Resources> {
-        let services: Vec<ServiceName> = self
-            .manifest
-            .services
-            .iter()
-            .filter(|(_, entry)| holds(&entry.when, profiles))
-            .filter_map(|(key, entry)| plan_name(entry.name.as_ref(), key))
-            .collect();
+        let services = self.services_under(profiles);
         let mut checked = BTreeMap::new();
         for (name, resources) in &choices.resources {
-            let Some(service) = services.iter().find(|service| service.as_str() == name) else {
-                let known: Vec<&str> = services.iter().map(ServiceName::as_str).collect();
-                let message = format!(
-                    "no such service under these profiles; there are {}",
-                    known.join(", ")
-                );
-                problems.push(problem(
-                    "resources",
-                    name,
-                    ChoiceCode::UnknownService,
-                    message,
-                ));
+            let Some(service) = services.keys().find(|service| service.as_str() == name) else {
+                problems.push(unknown("resources", name, services.keys()));
                 continue;
             };
             let (low, high) = MEMORY_BOUNDS;
@@ -291,6 +289,86 @@ impl Template {
         }
         checked
     }
+
+    /// Images in place of the template's. One that is the template's own is no choice.
+    fn checked_images(
+        &self,
+        choices: &Choices,
+        profiles: &BTreeMap<String, String>,
+        problems: &mut Vec<ChoiceProblem>,
+    ) -> BTreeMap<ServiceName, String> {
+        let services = self.services_under(profiles);
+        let mut checked = BTreeMap::new();
+        for (name, image) in &choices.images {
+            let found = services.iter().find(|(known, _)| known.as_str() == name);
+            let Some((service, (compose, entry))) = found else {
+                problems.push(unknown("images", name, services.keys()));
+                continue;
+            };
+            if entry.kind.keeps_data() {
+                let message = "the image of what keeps data is the template's: another one may change the data for good, or not read it; \
+                               update to another version of the template";
+                problems.push(problem(
+                    "images",
+                    name,
+                    ChoiceCode::ImageFixed,
+                    message.to_owned(),
+                ));
+            } else if let Err(error) = image.parse::<ImageName>() {
+                problems.push(problem(
+                    "images",
+                    name,
+                    ChoiceCode::ImageShape,
+                    error.to_string(),
+                ));
+            } else if self
+                .services
+                .get(*compose)
+                .is_none_or(|own| own.image.0 != *image)
+            {
+                checked.insert(service.clone(), image.clone());
+            }
+        }
+        checked
+    }
+
+    /// The template's own image of a service.
+    #[must_use]
+    pub fn own_image(
+        &self,
+        service: &ServiceName,
+        profiles: &BTreeMap<String, String>,
+    ) -> Option<&str> {
+        let (compose, _) = *self.services_under(profiles).get(service)?;
+        Some(&self.services.get(compose)?.image.0)
+    }
+
+    /// The services that exist under these profiles.
+    fn services_under(
+        &self,
+        profiles: &BTreeMap<String, String>,
+    ) -> BTreeMap<ServiceName, (&ComposeName, &ServiceEntry)> {
+        self.manifest
+            .services
+            .iter()
+            .filter(|(_, entry)| holds(&entry.when, profiles))
+            .filter_map(|(key, entry)| Some((plan_name(entry.name.as_ref(), key)?, (key, entry))))
+            .collect()
+    }
+}
+
+/// A service that the template does not have, among those that it has.
+fn unknown<'a>(
+    section: &str,
+    name: &str,
+    services: impl Iterator<Item = &'a ServiceName>,
+) -> ChoiceProblem {
+    let known: Vec<&str> = services.map(ServiceName::as_str).collect();
+    let message = format!(
+        "no such service under these profiles; there are {}",
+        known.join(", ")
+    );
+    problem(section, name, ChoiceCode::UnknownService, message)
 }
 
 /// `pointer` is made of a checked service name: nothing in it needs escaping.

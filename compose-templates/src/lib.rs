@@ -8,6 +8,7 @@ mod catalogue;
 mod choices;
 mod compose;
 mod currency;
+mod images;
 mod interpolate;
 mod lint;
 mod manifest;
@@ -16,6 +17,7 @@ mod parameter;
 mod parse;
 pub mod plan;
 mod render;
+mod rotation;
 mod scalar;
 mod schedule;
 mod transition;
@@ -23,12 +25,14 @@ mod validate;
 
 pub use catalogue::{Catalogue, Template, TemplateFile, Untrusted, verify};
 pub use choices::{CPU_BOUNDS, ChoiceCode, ChoiceProblem, Choices, MEMORY_BOUNDS};
+pub use images::{AllowedImages, ImageName, ImageNameError, ImageRule, ImageRuleError, Permission};
 pub use lint::{LintProblem, lint};
 pub use manifest::{Channel, Manifest, Maturity, Profile};
 pub use parameter::{Parameter, ParameterKind, ParameterName, Parameters, ValueError};
 pub use parse::{TemplateError, TemplateProblem};
 pub use plan::*;
 pub use render::{RenderError, render};
+pub use rotation::{Login, NotRotatable};
 pub use schedule::{CronExpression, TimeZoneName, When};
 pub use transition::{
     Change, FieldChange, Migration, Restarts, ServiceChange, Transition, transition,

@@ -135,6 +135,9 @@ pub struct ContainerPlan {
     pub stop_signal: StopSignal,
     /// How long it may take to stop before it is killed.
     pub stop_grace: Duration,
+    /// The template's image, where an operator's takes its place: only what the node's allow-list holds may run then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub own_image: Option<String>,
 }
 
 /// Signals a plan may name.
@@ -327,6 +330,14 @@ impl StorePlan {
             .any(|mount| mount.volume == volume.name)
     }
 
+    /// Images that take the place of the template's, by service: the template's own, and the one that is to run.
+    pub fn overrides(&self) -> impl Iterator<Item = (&ServiceName, &str, &str)> {
+        self.services.iter().filter_map(|service| {
+            let own = service.container.own_image.as_deref()?;
+            Some((&service.name, own, service.container.image.as_str()))
+        })
+    }
+
     /// Memory and CPU that a running store reserves: its services with one replica each, and its agent.
     #[must_use]
     pub fn reservation(&self) -> (u64, u32) {
@@ -349,6 +360,12 @@ impl ServiceKind {
     #[must_use]
     pub const fn slotted(self) -> bool {
         matches!(self, Self::Web | Self::PhpFpm)
+    }
+
+    /// Services whose image only the template chooses: another program may change their data for good, or not read it.
+    #[must_use]
+    pub const fn keeps_data(self) -> bool {
+        matches!(self, Self::Database | Self::Cache | Self::Search)
     }
 }
 

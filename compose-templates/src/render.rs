@@ -2,7 +2,7 @@
 
 mod v1;
 
-use shop_proto::{Digest, Revision, ServiceName, StoreId};
+use shop_proto::{Digest, Revision, StoreId};
 
 use crate::{ChoiceProblem, Choices, LintProblem, StorePlan, Template, lint};
 
@@ -23,9 +23,6 @@ pub enum RenderError {
     /// A choice does not fit the template.
     #[error("{} of the revision's choices do not fit the template; the first: {}", .0.len(), first(.0))]
     Choices(Vec<ChoiceProblem>),
-    /// Images cannot be overridden yet: no node has an allow-list.
-    #[error("the image of service {0} cannot be overridden")]
-    ImageOverride(ServiceName),
     /// The template itself does not hold together; its checks should have said so.
     #[error("the template does not hold together: {0}")]
     Template(String),
@@ -61,9 +58,6 @@ pub fn render(
             given: template.digest,
         });
     }
-    if let Some(service) = revision.images.keys().next() {
-        return Err(RenderError::ImageOverride(service.clone()));
-    }
     let choices = Choices {
         parameters: revision.parameters.clone(),
         profiles: revision.profiles.clone(),
@@ -71,6 +65,11 @@ pub fn render(
             .resources
             .iter()
             .map(|(service, resources)| (service.to_string(), *resources))
+            .collect(),
+        images: revision
+            .images
+            .iter()
+            .map(|(service, image)| (service.to_string(), image.clone()))
             .collect(),
     };
     let checked = template.checked(&choices).map_err(RenderError::Choices)?;

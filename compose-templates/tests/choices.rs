@@ -80,6 +80,11 @@ fn every_problem_is_told_at_once() {
                 },
             ),
         ]),
+        images: texts([
+            ("db", "shopfleet/mariadb:2"),
+            ("php-fpm", "shopfleet/refshop-php-fpm"),
+            ("web-nginx", "shopfleet/refshop-nginx:2"),
+        ]),
     };
     let problems = refshop().check(&choices).expect_err("nothing of it fits");
     let mut told: Vec<(&str, ChoiceCode)> = problems
@@ -90,6 +95,9 @@ fn every_problem_is_told_at_once() {
     assert_eq!(
         told,
         [
+            ("/images/db", ChoiceCode::ImageFixed),
+            ("/images/php-fpm", ChoiceCode::ImageShape),
+            ("/images/web-nginx", ChoiceCode::UnknownService),
             ("/parameters/a~1b~0c", ChoiceCode::UnknownParameter),
             ("/parameters/currency", ChoiceCode::ParameterType),
             ("/parameters/php_children", ChoiceCode::ParameterRange),
@@ -138,10 +146,7 @@ fn a_revision_from_outside_is_not_believed() {
     assert!(matches!(attempt(&bad, 1), Err(RenderError::Choices(_))));
     let mut bad = good.clone();
     bad.images = BTreeMap::from([("db".parse().expect("a name"), "evil/image:1".to_owned())]);
-    assert!(matches!(
-        attempt(&bad, 1),
-        Err(RenderError::ImageOverride(_))
-    ));
+    assert!(matches!(attempt(&bad, 1), Err(RenderError::Choices(_))));
     let mut bad = good.clone();
     bad.template_digest = Digest::of(b"another");
     assert!(matches!(

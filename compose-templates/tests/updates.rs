@@ -264,3 +264,41 @@ fn an_argument_with_a_default_comes_after_those_without() {
         "{problem}"
     );
 }
+
+#[test]
+fn of_the_secrets_the_databases_password_can_be_rotated() {
+    use shop_plan::NotRotatable::{NeverTwoAtOnce, Unknown};
+    for (template, user) in [
+        ("refshop@1", "shop"),
+        ("refshop@2", "shop"),
+        ("refshop@3", "shop"),
+        ("wordpress", "wordpress"),
+    ] {
+        let plan = plan(template);
+        assert_eq!(plan.rotatable().collect::<Vec<_>>(), ["db_password"]);
+        let login = plan.login("db_password").expect("a login");
+        assert_eq!(
+            (login.service.as_str(), &*login.user, login.port),
+            ("db", user, 3306)
+        );
+        for secret in ["app_key", "admin_password", "db_root_password"] {
+            assert_eq!(plan.login(secret), Err(NeverTwoAtOnce), "{secret}");
+        }
+        assert_eq!(plan.login("no_such"), Err(Unknown));
+    }
+}
+
+#[test]
+fn a_password_that_something_fixed_holds_besides_the_database_is_not_rotated() {
+    let mut plan = plan("refshop@2");
+    let secret = || "db_password".to_owned();
+    for service in &mut plan.services {
+        if service.name.as_str() == "search" {
+            service.container.secrets.push(secret());
+        }
+    }
+    assert_eq!(
+        plan.login("db_password"),
+        Err(shop_plan::NotRotatable::HeldForGood)
+    );
+}

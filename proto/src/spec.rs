@@ -36,6 +36,10 @@ pub struct Spec {
     /// When an update is taken back; `None` is [`Watch::default`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub watch: Option<Watch>,
+    /// Of each generated secret that was to have a new value: the generation that asked for it last. It belongs to no revision and never
+    /// goes down, so going back to an older revision brings no older value back.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub rotations: BTreeMap<String, u64>,
 }
 
 /// Fields that came later are left out while they say nothing, so that digests of older specs stay what they are.

@@ -16,10 +16,12 @@ use shop_seal::RosterMark;
 use crate::{blocking::off_thread, durable};
 
 mod drift;
+mod rotation;
 mod runs;
 mod update;
 
 pub use drift::{Drift, DriftKind, DriftWhat, Drifts};
+pub use rotation::Rotating;
 pub use runs::{Ending, Run, RunBy, RunOutcome, Runs, Stage, Taken};
 pub use update::{Counts, Marks, Move, Phase, Reason, Schema, TakenBack, Update, UpdateFailure};
 
@@ -120,6 +122,12 @@ pub struct Entries {
     /// Differences that somebody made by hand, while they matter.
     #[serde(default, skip_serializing_if = "Drifts::is_empty")]
     pub drift: Drifts,
+    /// A rotation of secrets that is not over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rotating: Option<Rotating>,
+    /// Of each secret the last rotation that is over, one way or the other.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub rotations: BTreeMap<String, u64>,
 }
 
 /// The file.
@@ -301,6 +309,7 @@ mod tests {
                 maintenance: false,
                 hold_until_unix_ms: None,
                 watch: None,
+                rotations: BTreeMap::new(),
             },
         }
     }

@@ -159,12 +159,8 @@ impl<'t> Active<'t> {
             .iter()
             .map(|(name, (key, entry))| {
                 let service = self.compose(key)?;
-                let container = self.container(
-                    service,
-                    None,
-                    self.uid_of(name)?,
-                    self.checked.resources.get(name),
-                )?;
+                let container =
+                    self.container(service, name, None, self.checked.resources.get(name))?;
                 let edge_port = (name == &edge.service).then_some(edge.port);
                 let mut after_tasks = self.after_tasks(service);
                 after_tasks.retain(|task| known.contains(task));
@@ -188,7 +184,7 @@ impl<'t> Active<'t> {
             .map(|(name, (_, entry))| {
                 let service = self.compose(&entry.from)?;
                 let command = entry.command.iter().map(|word| word.0.clone()).collect();
-                let uid = self.uid_of_image(service, &entry.from)?;
+                let owner = self.owner_of_image(service, &entry.from)?;
                 let after = match &entry.after {
                     Some(after) => after
                         .iter()
@@ -199,7 +195,7 @@ impl<'t> Active<'t> {
                 };
                 Ok(TaskPlan {
                     name: name.clone(),
-                    container: self.container(service, Some(command), uid, None)?,
+                    container: self.container(service, owner, Some(command), None)?,
                     source: entry.from.0.parse().map_err(|_| {
                         broken(format!(
                             "{} is too long a name for a task's source",

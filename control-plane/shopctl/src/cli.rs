@@ -10,9 +10,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use amend::{
     Change, Limit, Limited, MaintenanceCommand, Plain, StoreHold, StoreLabel, StoreRollback,
-    StoreScale, StoreUpdate,
+    StoreRotate, StoreScale, StoreUpdate,
 };
-pub(crate) use rollouts::{RolloutCommand, RolloutStart};
+pub(crate) use rollouts::{Failures, RolloutCommand, RolloutStart};
 pub(crate) use tasks::{TaskCommand, TaskRun};
 
 /// Operate a fleet of isolated shops.
@@ -168,6 +168,8 @@ pub(crate) enum StoreCommand {
     },
     /// Go back to a revision that served.
     Rollback(StoreRollback),
+    /// Give generated secrets new values while the store serves; the old ones are accepted until nobody has them any more.
+    RotateSecret(StoreRotate),
     /// Change how many replicas of web and php-fpm serve.
     Scale(StoreScale),
     /// Show the maintenance page, or the shop again.
@@ -256,6 +258,9 @@ pub(crate) struct StoreCreate {
     /// Limits, such as php-fpm.memory=512M or db.cpu=1.5; repeat for more.
     #[arg(long = "resources", value_name = "SERVICE.LIMIT=VALUE", value_parser = amend::limit)]
     pub resources: Vec<Limit>,
+    /// Another image than the template's, which a node's allow-list must hold; repeat for more.
+    #[arg(long = "image", value_name = "SERVICE=IMAGE", value_parser = key_value)]
+    pub images: Vec<(String, String)>,
     /// How much of the outside it may reach: standard.
     #[arg(long, default_value = "")]
     pub isolation: String,

@@ -109,6 +109,11 @@ pub(super) const ROUTES: &[Route] = &[
     ),
     route(
         Method::POST,
+        "/api/v1/stores/{store}/rotate",
+        Needs(ManageStores),
+    ),
+    route(
+        Method::POST,
         "/api/v1/stores/{store}/scale",
         Needs(ManageStores),
     ),

@@ -1,7 +1,10 @@
 //! Words that both APIs write the same way.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use shop_plan::{Change, Migration, Restarts};
+use shop_proto::ServiceName;
 
 use crate::domain::store::Store;
 
@@ -30,6 +33,14 @@ pub(super) const fn restarts(restarts: Restarts) -> &'static str {
         Restarts::StopFirst => "stop-first",
         Restarts::Live => "live",
     }
+}
+
+/// Images in place of the template's.
+pub(super) fn images(images: BTreeMap<ServiceName, String>) -> BTreeMap<String, String> {
+    images
+        .into_iter()
+        .map(|(service, image)| (service.to_string(), image))
+        .collect()
 }
 
 /// Until when drift is only shown.

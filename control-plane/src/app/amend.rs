@@ -32,6 +32,8 @@ pub enum Amendment {
         number: Option<u64>,
         allow_irreversible: bool,
     },
+    /// New values of generated secrets.
+    Rotate(RotateSecrets),
     /// Replicas by service, 1 to 6.
     Scale(BTreeMap<String, u32>),
     /// The maintenance page, on or off.
@@ -61,6 +63,7 @@ impl Amendment {
         match self {
             Self::Update(_) => OperationKind::Update,
             Self::Rollback { .. } => OperationKind::Rollback,
+            Self::Rotate(_) => OperationKind::Rotate,
             Self::Scale(_) => OperationKind::Scale,
             Self::Maintenance(_) => OperationKind::Maintenance,
             Self::Pause => OperationKind::Pause,
@@ -72,6 +75,14 @@ impl Amendment {
     }
 }
 
+/// Which secrets get new values. Their names: the values are made, and stay, in the store.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct RotateSecrets {
+    pub names: Vec<String>,
+    /// Every one that can be rotated.
+    pub all: bool,
+}
+
 /// Another revision: only what differs from the one that is wanted now.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct UpdateStore {
@@ -80,7 +91,8 @@ pub struct UpdateStore {
     /// `None` goes back to the template's default.
     pub parameters: BTreeMap<String, Option<String>>,
     pub profiles: BTreeMap<String, String>,
-    pub images: BTreeMap<String, String>,
+    /// By service; `None` goes back to the template's.
+    pub images: BTreeMap<String, Option<String>>,
     pub resources: BTreeMap<String, ResourcesInput>,
     pub isolation: String,
     pub watch: WatchInput,

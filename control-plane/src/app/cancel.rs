@@ -2,7 +2,7 @@
 
 use super::{
     AmendStore, Amended, Amendment, App, AppError, CancelOperation, CancelTask, OperationView,
-    StoreAction,
+    StoreAction, stores::mismatch,
 };
 use crate::domain::{
     access::Caller,
@@ -29,6 +29,20 @@ impl App {
                         what: "operation",
                         name: input.operation.chars().take(80).collect(),
                     })?;
+            // Whoever heard no answer asks again, and the operation has ended since.
+            if let Some(key) = &input.idempotency_key
+                && let Some(record) = tx.idempotent(&caller.actor, key).await?
+            {
+                return match tx.operation(&record.answer).await? {
+                    Some(first)
+                        if first.store == operation.store
+                            && first.generation > operation.generation =>
+                    {
+                        self.operation_view(&mut tx, first).await
+                    }
+                    _ => Err(mismatch()),
+                };
+            }
             let store = tx
                 .store(&operation.store)
                 .await?

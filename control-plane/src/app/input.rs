@@ -33,6 +33,9 @@ pub struct CreateStore {
     /// Replicas by service, for clones; empty: one of each.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub scale: BTreeMap<ServiceName, u8>,
+    /// By service, in place of the template's.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub images: BTreeMap<String, String>,
 }
 
 /// Limits; 0 keeps the template's.
@@ -98,7 +101,7 @@ pub struct CancelOperation {
 }
 
 /// `POST /rollouts`.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize)]
 pub struct StartRollout {
     /// `key=value,key!=value`; empty selects all stores.
     pub selector: String,
@@ -113,10 +116,16 @@ pub struct StartRollout {
     pub canary: u32,
     /// `10%` or `25`; empty: `10%`.
     pub batch: String,
+    /// Stores of each wave after the canaries that may fail.
     pub max_failures: u32,
+    /// The same as a share of the wave; 0: `max_failures` counts.
+    pub max_failures_percent: u32,
     pub reason: String,
     /// Says which stores are reached in which wave, and writes nothing.
     pub dry_run: bool,
+    /// Not part of what is asked.
+    #[serde(skip)]
+    pub idempotency_key: Option<String>,
 }
 
 /// `POST /rollouts/{rollout}/pause`, `resume`, `abort`.

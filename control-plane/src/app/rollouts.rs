@@ -1,13 +1,15 @@
 //! Rollouts: one update for many stores, wave after wave. Here they are asked for and controlled; `background::rollouts` carries them out.
 
 use jiff::Timestamp;
+use shop_proto::Digest;
 
 use super::{
     AmendStore, Amended, Amendment, App, AppError, ListStores, Page, PageRequest, Problem,
     RolloutAction, RolloutView, StartRollout, UpdateStore, WatchInput, cursor,
+    stores::{check_key, mismatch},
 };
 use crate::{
-    db::Tx,
+    db::{IdempotencyRecord, Tx},
     domain::{
         access::Caller,
         audit::{AuditRecord, Decision},
@@ -37,7 +39,13 @@ impl App {
         input: StartRollout,
     ) -> Result<RolloutView, AppError> {
         let context = self.context();
+        let request = Digest::of_value(&("rollout", &input));
         let wish = self.wish(&input)?;
+        let key = input.idempotency_key.as_deref().filter(|_| !input.dry_run);
+        // Before the stores are looked at: what was begun since is no reason for another answer.
+        if let Some(before) = self.begun(caller, key, request).await? {
+            return Ok(before);
+        }
         let members = self.members(caller, &wish).await?;
         let now = context.clock.now();
         let rollout = Rollout {
@@ -56,12 +64,41 @@ impl App {
         };
         if !input.dry_run {
             let mut tx = context.db.write().await?;
+            // The same request, at the same time: one of the two is first.
+            if let Some(first) = asked_before(&mut tx, caller, key, request).await? {
+                drop(tx);
+                return self.get_rollout(&first).await;
+            }
             tx.insert_rollout(&rollout, &members).await?;
+            if let Some(key) = key {
+                let record = IdempotencyRecord {
+                    request: request.to_string(),
+                    answer: rollout.id.clone(),
+                };
+                tx.remember_rollout(&caller.actor, key, &record, now)
+                    .await?;
+            }
             self.audit_rollout(&mut tx, caller, "start", &rollout, now)
                 .await?;
             tx.commit().await?;
         }
         Ok(RolloutView { rollout, members })
+    }
+
+    /// The rollout that the same request under the same key began.
+    async fn begun(
+        &self,
+        caller: &Caller,
+        key: Option<&str>,
+        request: Digest,
+    ) -> Result<Option<RolloutView>, AppError> {
+        let mut tx = self.context().db.read().await?;
+        let first = asked_before(&mut tx, caller, key, request).await?;
+        drop(tx);
+        match first {
+            Some(first) => Ok(Some(self.get_rollout(&first).await?)),
+            None => Ok(None),
+        }
     }
 
     /// A rollout with its stores.
@@ -206,6 +243,21 @@ impl App {
         if let Err(AppError::Invalid { problems: wrong }) = check_reason(&input.reason) {
             problems.extend(wrong);
         }
+        check_key(input.idempotency_key.as_deref(), &mut problems);
+        if input.max_failures_percent > 100 {
+            problems.push(Problem::at(
+                "/max_failures_percent",
+                "out_of_range",
+                "a share of a wave is 0 to 100",
+            ));
+        }
+        if input.max_failures > 0 && input.max_failures_percent > 0 {
+            problems.push(Problem::at(
+                "/max_failures_percent",
+                "contradiction",
+                "say how many stores of a wave may fail, or which share of it, not both",
+            ));
+        }
         if let Err(error) = Selector::parse(&input.selector) {
             problems.push(Problem::at(
                 "/selector",
@@ -251,6 +303,7 @@ impl App {
             canary: input.canary,
             batch,
             max_failures: input.max_failures,
+            max_failures_percent: input.max_failures_percent,
         })
     }
 
@@ -428,6 +481,21 @@ fn check_reason(reason: &str) -> Result<(), AppError> {
         });
     }
     Ok(())
+}
+
+/// Id of the rollout that was asked for under a key.
+async fn asked_before(
+    tx: &mut Tx,
+    caller: &Caller,
+    key: Option<&str>,
+    request: Digest,
+) -> Result<Option<String>, AppError> {
+    let Some(key) = key else { return Ok(None) };
+    match tx.idempotent(&caller.actor, key).await? {
+        None => Ok(None),
+        Some(record) if record.request == request.to_string() => Ok(Some(record.answer)),
+        Some(_) => Err(mismatch()),
+    }
 }
 
 fn unknown(id: &str) -> AppError {

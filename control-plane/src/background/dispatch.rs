@@ -48,7 +48,8 @@ fn to_node(app: &App, sent: &Sent, store: &Store) {
     let Some(placement) = &store.placement else {
         return;
     };
-    let generation = store.generation.get();
+    let (ordered, spec) = store.ordered();
+    let generation = ordered.get();
     let refusal = store.on_node.refusal();
     let order = match store.lifecycle {
         Lifecycle::Deleting => NodeOrder::Retire {
@@ -61,9 +62,9 @@ fn to_node(app: &App, sent: &Sent, store: &Store) {
         {
             NodeOrder::Assign {
                 store: store.id.clone(),
-                generation: store.generation,
+                generation: ordered,
                 render_version: store.render_version,
-                spec: store.spec.clone(),
+                spec: spec.clone(),
             }
         }
         Lifecycle::Live(_) | Lifecycle::Grace { .. } | Lifecycle::Deleted => return,
@@ -75,9 +76,10 @@ fn to_node(app: &App, sent: &Sent, store: &Store) {
 }
 
 fn to_agent(app: &App, sent: &Sent, store: &Store) {
-    let generation = store.generation.get();
+    let (ordered, spec) = store.ordered();
+    let generation = ordered.get();
     let agent = &store.on_agent;
-    let refusal = agent.refusal(store.generation);
+    let refusal = agent.refusal(ordered);
     if store.lifecycle.wanted().is_none()
         || agent.generation >= generation
         || refusal == Some(Refusal::Lasting)
@@ -89,9 +91,9 @@ fn to_agent(app: &App, sent: &Sent, store: &Store) {
         return;
     }
     let order = AgentOrder::Desired {
-        generation: store.generation,
+        generation: ordered,
         render_version: store.render_version,
-        spec: store.spec.clone(),
+        spec: spec.clone(),
     };
     if app.context().orders.to_agent(&store.id, order) {
         sent.record(target, generation, refusal.is_some());

@@ -1,4 +1,4 @@
-//! Gives stores that wait a node, as soon as there is room.
+//! Gives stores that wait a node, or room on theirs, as soon as there is some.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -13,7 +13,7 @@ use crate::{
         store::{Placement, Reservation, Store},
     },
     operations::settle,
-    policy::placement::{Candidate, Request, Verdict, Why, place},
+    policy::placement::{Candidate, Request, Verdict, Wants, Why, place},
 };
 
 const INTERVAL: Duration = Duration::from_secs(5);
@@ -28,12 +28,17 @@ async fn tick(app: App) -> Result<(), DbError> {
     let db = &app.context().db;
     // Most ticks have nothing to do and must not wait for their turn to write.
     let mut tx = db.read().await?;
-    if tx.unplaced_stores(1).await?.is_empty() && tx.stores_without_room(1).await?.is_empty() {
+    let nobody_waits = tx.unplaced_stores(1).await?.is_empty()
+        && tx.stores_without_room(1).await?.is_empty()
+        && tx.stores_awaiting_room(1).await?.is_empty();
+    if nobody_waits {
         return Ok(());
     }
     drop(tx);
     let mut tx = db.write().await?;
     let mut stores = tx.stores_without_room(BATCH).await?;
+    // Those that are there come first.
+    stores.extend(tx.stores_awaiting_room(BATCH).await?);
     stores.extend(tx.unplaced_stores(BATCH).await?);
     let requests: Vec<Request> = stores.iter().map(|store| request(&app, store)).collect();
     let settings = &app.context().settings;
@@ -47,6 +52,9 @@ async fn tick(app: App) -> Result<(), DbError> {
             .find(|(store, _)| store.id == id);
         if let Some((store, request)) = found {
             changed |= match verdict {
+                Verdict::Place(_) if request.wants == Wants::Grow => {
+                    grant(&app, &mut tx, store, now).await?
+                }
                 Verdict::Place(node) => {
                     put(&app, &mut tx, store, (node, request.reservation), now).await?
                 }
@@ -61,6 +69,9 @@ async fn tick(app: App) -> Result<(), DbError> {
 }
 
 fn request(app: &App, store: &Store) -> Request {
+    if let Some(growth) = Request::growth(store) {
+        return growth;
+    }
     Request {
         store: store.id.clone(),
         organisation: store.organisation.clone(),
@@ -81,7 +92,11 @@ fn request(app: &App, store: &Store) -> Request {
             Some(placement) => Some(placement.node.clone()),
             None => store.pinned_node.clone(),
         },
-        returns: store.placement.is_some(),
+        wants: match store.placement {
+            Some(_) => Wants::Return,
+            None => Wants::Place,
+        },
+        images: app.images_of(store),
     }
 }
 
@@ -134,6 +149,25 @@ async fn put(
         node: Some(node),
         code: "placed".to_owned(),
         severity: Severity::Info,
+        service: String::new(),
+        at: now,
+    })
+    .await?;
+    Ok(true)
+}
+
+/// A change has the room it waited for, and is sent.
+async fn grant(app: &App, tx: &mut Tx, before: &Store, now: Timestamp) -> Result<bool, DbError> {
+    let mut store = before.granted();
+    settle(tx, &mut store, before, app.limits(), now).await?;
+    let message = format!("there is room for generation {} now", store.generation);
+    tx.insert_event(&StoreEvent {
+        seq: 0,
+        store: Some(store.id),
+        node: store.placement.map(|placement| placement.node),
+        code: "room_granted".to_owned(),
+        severity: Severity::Info,
+        message,
         service: String::new(),
         at: now,
     })

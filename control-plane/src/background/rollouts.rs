@@ -3,16 +3,18 @@
 //! A store's update is asked for under an idempotency key of the rollout and the store, so that a kill between asking and remembering asks
 //! again for the same and gets the same operation.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use jiff::Timestamp;
+use shop_proto::{NodeId, StoreId};
 
 use crate::{
-    app::{AmendStore, Amended, Amendment, App, AppError, rollout_update},
+    app::{AmendStore, Amended, Amendment, App, AppError, CancelOperation, rollout_update},
     db::DbError,
     domain::{
         access::Caller,
         event::{Severity, StoreEvent},
+        operation::OperationState,
         rollout::{Member, MemberState, Rollout, RolloutEvent, RolloutState},
     },
     policy::rollout::{Verdict, next, wave},
@@ -39,27 +41,35 @@ async fn tick(app: App) -> Result<(), DbError> {
 }
 
 async fn look_after(app: &App, mut rollout: Rollout) -> Result<(), DbError> {
-    let mut members = follow(app, &rollout).await?;
+    let (mut members, waiting) = follow(app, &rollout).await?;
     if rollout.state.ended() {
+        withdraw(app, &rollout, &waiting).await?;
         return if rollout.goes_back {
             go_back(app, &rollout, members).await
         } else {
             Ok(())
         };
     }
+    let mut full: BTreeSet<NodeId> = waiting.into_iter().map(|waits| waits.node).collect();
+    let held_up = held_up(app, &rollout, wave(&members), &full).await?;
     let was = rollout.state;
     let now = app.context().clock.now();
     let mut told = None;
-    match next(&members, rollout.wish.max_failures, rollout.forgiven) {
+    match next(&rollout.wish, &members, rollout.forgiven, &held_up) {
         Verdict::Start(stores) if rollout.state.next(RolloutEvent::Finish).is_ok() => {
             for member in &mut members {
                 if stores.contains(&member.store) {
-                    begin(app, &rollout, member).await?;
+                    begin(app, &rollout, member, &mut full).await?;
                 }
             }
         }
         Verdict::Start(_) | Verdict::Wait => {}
-        Verdict::Halt { failed } => {
+        Verdict::Halt {
+            wave,
+            failed,
+            of,
+            may,
+        } => {
             if let Ok(state) = rollout.state.next(RolloutEvent::TooManyFailures) {
                 rollout.state = state;
                 "too_many_failures".clone_into(&mut rollout.reason);
@@ -70,11 +80,10 @@ async fn look_after(app: &App, mut rollout: Rollout) -> Result<(), DbError> {
                     .take(NAMED)
                     .collect();
                 rollout.message = format!(
-                    "{} of {} stores failed ({}), {} may; look at `shopctl store explain {}`, then `shopctl rollout resume` or `abort`",
+                    "{} of the {of} stores of wave {wave} failed ({}), {may} may; look at `shopctl store explain {}`, then `shopctl rollout resume` \
+                     or `abort`",
                     failed.len(),
-                    members.len(),
                     names.join(", "),
-                    rollout.wish.max_failures,
                     names.first().copied().unwrap_or_default()
                 );
                 told = Some((Severity::Error, "rollout_halted"));
@@ -106,23 +115,76 @@ async fn look_after(app: &App, mut rollout: Rollout) -> Result<(), DbError> {
     tx.commit().await
 }
 
-/// What the ends of operations make of the stores.
-async fn follow(app: &App, rollout: &Rollout) -> Result<Vec<Member>, DbError> {
+/// An update that waits for room: it has not begun.
+struct Waits {
+    operation: String,
+    node: NodeId,
+}
+
+/// What the ends of operations make of the stores, and which updates wait for room.
+async fn follow(app: &App, rollout: &Rollout) -> Result<(Vec<Member>, Vec<Waits>), DbError> {
     let mut tx = app.context().db.read().await?;
     let mut members = tx.rollout_members(&rollout.id).await?;
     let mut changed = Vec::new();
+    let mut waiting = Vec::new();
     for member in &mut members {
         if member.state == MemberState::Updating
             && let Some(id) = &member.operation
             && let Some(operation) = tx.operation(id).await?
-            && member.follow(&operation)
         {
-            changed.push(member.clone());
+            if member.follow(&operation) {
+                changed.push(member.clone());
+            }
+            if operation.state == OperationState::Pending
+                && let Some(store) = tx.store(&member.store).await?
+                && store.room_awaited().is_some()
+                && let Some(placement) = store.placement
+            {
+                waiting.push(Waits {
+                    operation: operation.id,
+                    node: placement.node,
+                });
+            }
         }
     }
     drop(tx);
     save(app, rollout, &changed).await?;
-    Ok(members)
+    Ok((members, waiting))
+}
+
+/// Stores of a wave that are on nodes without room: one update waits there already, and more would only stand in line.
+async fn held_up(
+    app: &App,
+    rollout: &Rollout,
+    wave: Option<u32>,
+    full: &BTreeSet<NodeId>,
+) -> Result<BTreeSet<StoreId>, DbError> {
+    let Some(wave) = wave.filter(|_| !full.is_empty()) else {
+        return Ok(BTreeSet::new());
+    };
+    let mut tx = app.context().db.read().await?;
+    let places = tx.rollout_places(&rollout.id, wave).await?;
+    Ok(places
+        .into_iter()
+        .filter(|(_, node)| full.contains(node))
+        .map(|(store, _)| store)
+        .collect())
+}
+
+/// After an abort, what has not begun does not begin.
+async fn withdraw(app: &App, rollout: &Rollout, waiting: &[Waits]) -> Result<(), DbError> {
+    for waits in waiting {
+        let input = CancelOperation {
+            operation: waits.operation.clone(),
+            reason: reason(rollout),
+            idempotency_key: Some(format!("rollout:{}:{}", rollout.id, waits.operation)),
+        };
+        if let Err(error) = app.cancel_operation(&caller(rollout), input).await {
+            // It has begun meanwhile, or ended: the next tick sees it.
+            tracing::info!(operation = %waits.operation, error = %error, "an update of an aborted rollout is not withdrawn");
+        }
+    }
+    Ok(())
 }
 
 async fn save(app: &App, rollout: &Rollout, members: &[Member]) -> Result<(), DbError> {
@@ -136,12 +198,21 @@ async fn save(app: &App, rollout: &Rollout, members: &[Member]) -> Result<(), Db
     tx.commit().await
 }
 
-/// Asks for one store's update, and remembers the operation.
-async fn begin(app: &App, rollout: &Rollout, member: &mut Member) -> Result<(), DbError> {
+/// Asks for one store's update, and remembers the operation. On a node that is `full`, it is the turn of those that wait there.
+async fn begin(
+    app: &App,
+    rollout: &Rollout,
+    member: &mut Member,
+    full: &mut BTreeSet<NodeId>,
+) -> Result<(), DbError> {
     let store = app.context().db.read().await?.store(&member.store).await?;
     let Some(store) = store else {
         return Ok(());
     };
+    let node = store.placement.as_ref().map(|it| it.node.clone());
+    if node.as_ref().is_some_and(|node| full.contains(node)) {
+        return Ok(());
+    }
     let asked = match app.sits_out(&store) {
         Some((code, message)) => {
             (member.state, member.reason, member.message) = (MemberState::Skipped, code, message);
@@ -154,6 +225,11 @@ async fn begin(app: &App, rollout: &Rollout, member: &mut Member) -> Result<(), 
             app.amend(&caller(rollout), input).await
         }
     };
+    if let Ok(Amended::Accepted(view)) = &asked
+        && view.operation.state == OperationState::Pending
+    {
+        full.extend(node);
+    }
     if let Some(reached) = reached(member, asked, MemberState::Updating) {
         *member = reached;
         save(app, rollout, std::slice::from_ref(member)).await?;

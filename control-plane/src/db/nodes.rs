@@ -24,6 +24,9 @@ struct CapacityRow {
     edge_scheme: String,
     edge_port: u16,
     images: Vec<String>,
+    /// Absent in what the release before wrote: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    allowed_images: Vec<String>,
 }
 
 impl From<&Capacity> for CapacityRow {
@@ -36,6 +39,7 @@ impl From<&Capacity> for CapacityRow {
             edge_scheme: capacity.edge_scheme.clone(),
             edge_port: capacity.edge_port,
             images: capacity.images.clone(),
+            allowed_images: capacity.allowed_images.clone(),
         }
     }
 }
@@ -50,6 +54,7 @@ impl From<CapacityRow> for Capacity {
             edge_scheme: row.edge_scheme,
             edge_port: row.edge_port,
             images: row.images,
+            allowed_images: row.allowed_images,
         }
     }
 }

@@ -14,7 +14,8 @@ use crate::domain::operation::{Deadline, Operation, OperationKind, OperationStat
 pub struct IdempotencyRecord {
     /// Digest of the request, as text.
     pub request: String,
-    pub operation: String,
+    /// Id of the operation that is the answer, or of the rollout.
+    pub answer: String,
 }
 
 fn operation(row: &Row) -> Result<Operation, DbError> {
@@ -203,13 +204,14 @@ impl Tx {
         actor: &str,
         key: &str,
     ) -> Result<Option<IdempotencyRecord>, DbError> {
-        let sql = "SELECT request, operation_id FROM idempotency WHERE actor = $1 AND key = $2";
+        let sql = "SELECT request, operation_id AS answer FROM idempotency WHERE actor = $1 AND key = $2 \
+                   UNION ALL SELECT request, rollout_id FROM rollout_keys WHERE actor = $1 AND key = $2";
         self.row(sql, args![actor, key])
             .await?
             .map(|row| {
                 Ok(IdempotencyRecord {
                     request: row.text("request")?,
-                    operation: row.text("operation_id")?,
+                    answer: row.text("answer")?,
                 })
             })
             .transpose()
@@ -228,7 +230,7 @@ impl Tx {
     ) -> Result<(), DbError> {
         self.execute(
             "INSERT INTO idempotency (actor, key, request, operation_id, created_at) VALUES ($1, $2, $3, $4, $5)",
-            args![actor, key, &record.request, &record.operation, now],
+            args![actor, key, &record.request, &record.answer, now],
         )
         .await?;
         Ok(())
@@ -239,10 +241,18 @@ impl Tx {
     /// # Errors
     /// When the database does not answer.
     pub async fn forget_keys(&mut self, before: Timestamp) -> Result<u64, DbError> {
-        self.execute(
-            "DELETE FROM idempotency WHERE created_at < $1",
-            args![before],
-        )
-        .await
+        let operations = self
+            .execute(
+                "DELETE FROM idempotency WHERE created_at < $1",
+                args![before],
+            )
+            .await?;
+        let rollouts = self
+            .execute(
+                "DELETE FROM rollout_keys WHERE created_at < $1",
+                args![before],
+            )
+            .await?;
+        Ok(operations + rollouts)
     }
 }

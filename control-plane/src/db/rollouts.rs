@@ -1,9 +1,10 @@
 //! Rollouts and the stores that take part in them.
 
 use jiff::Timestamp;
+use shop_proto::{NodeId, StoreId};
 
 use super::{
-    DbError, Tx,
+    DbError, IdempotencyRecord, Tx,
     driver::{Row, args, json},
 };
 use crate::domain::rollout::{Member, MemberState, Rollout, RolloutState};
@@ -91,6 +92,25 @@ impl Tx {
             )
             .await?;
         }
+        Ok(())
+    }
+
+    /// Remembers which rollout an actor asked for under a key.
+    ///
+    /// # Errors
+    /// [`DbError::Taken`] when the key was used.
+    pub async fn remember_rollout(
+        &mut self,
+        actor: &str,
+        key: &str,
+        record: &IdempotencyRecord,
+        now: Timestamp,
+    ) -> Result<(), DbError> {
+        self.execute(
+            "INSERT INTO rollout_keys (actor, key, request, rollout_id, created_at) VALUES ($1, $2, $3, $4, $5)",
+            args![actor, key, &record.request, &record.answer, now],
+        )
+        .await?;
         Ok(())
     }
 
@@ -196,6 +216,24 @@ impl Tx {
         rows.iter().map(member).collect()
     }
 
+    /// Where the stores of a rollout's wave are that wait for their turn.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn rollout_places(
+        &mut self,
+        rollout: &str,
+        wave: u32,
+    ) -> Result<Vec<(StoreId, NodeId)>, DbError> {
+        let sql = "SELECT rollout_stores.store_id AS store_id, stores.node_id AS node_id FROM rollout_stores \
+                   JOIN stores ON stores.id = rollout_stores.store_id \
+                   WHERE rollout_id = $1 AND wave = $2 AND state = 'waiting' AND node_id IS NOT NULL";
+        let rows = self.rows(sql, args![rollout, wave]).await?;
+        rows.iter()
+            .map(|row| Ok((row.parsed("store_id")?, row.parsed("node_id")?)))
+            .collect()
+    }
+
     /// How many stores of a rollout have each state.
     ///
     /// # Errors
@@ -221,11 +259,13 @@ impl Tx {
     /// # Errors
     /// When the database does not answer.
     pub async fn forget_rollouts(&mut self, before: Timestamp) -> Result<u64, DbError> {
-        self.execute(
-            "DELETE FROM rollout_stores WHERE rollout_id IN (SELECT id FROM rollouts WHERE ended_at < $1)",
-            args![before],
-        )
-        .await?;
+        for table in ["rollout_keys", "rollout_stores"] {
+            self.execute(
+                format!("DELETE FROM {table} WHERE rollout_id IN (SELECT id FROM rollouts WHERE ended_at < $1)"),
+                args![before],
+            )
+            .await?;
+        }
         self.execute("DELETE FROM rollouts WHERE ended_at < $1", args![before])
             .await
     }

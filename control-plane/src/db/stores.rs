@@ -1,6 +1,7 @@
 //! Stores, their host names and revisions.
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use shop_proto::{Generation, HostName, Identity, NodeId, RunState, StoreId};
 
 use super::{
@@ -9,6 +10,7 @@ use super::{
 };
 use crate::domain::{
     identity::Denied,
+    room::Room,
     store::{AgentProgress, Lifecycle, NodeProgress, Placement, Reservation, Store, StoreStatus},
 };
 
@@ -39,7 +41,25 @@ pub struct NodeLoad {
     pub starting: u32,
 }
 
+/// [`Room`] as it is kept: with the generation it is about. A release that does not know it makes others without it.
+#[derive(Serialize, Deserialize)]
+struct RoomRow {
+    generation: Generation,
+    room: Room,
+}
+
+fn room(row: &Row, generation: Generation) -> Result<Option<Room>, DbError> {
+    let Some(text) = row.maybe_text("room")? else {
+        return Ok(None);
+    };
+    let kept: RoomRow =
+        serde_json::from_str(&text).map_err(|error| DbError::corrupt("room", error.to_string()))?;
+    Ok((kept.generation == generation).then_some(kept.room))
+}
+
 fn store(row: &Row) -> Result<Store, DbError> {
+    let generation = Generation::new(row.count("generation")?)
+        .ok_or_else(|| DbError::corrupt("generation", "zero"))?;
     let corrupt = |column| move || DbError::corrupt(column, "unknown word");
     let placement = match row.maybe_parsed("node_id")? {
         Some(node) => Some(Placement {
@@ -56,8 +76,8 @@ fn store(row: &Row) -> Result<Store, DbError> {
         display_name: row.text("display_name")?,
         environment: row.parsed("environment")?,
         labels: row.json("labels")?,
-        generation: Generation::new(row.count("generation")?)
-            .ok_or_else(|| DbError::corrupt("generation", "zero"))?,
+        generation,
+        room: room(row, generation)?,
         spec: row.json("spec")?,
         template_version: row.text("template_version")?,
         admin_path: row.text("admin_path")?,
@@ -110,6 +130,11 @@ fn lifecycle(row: &Row) -> Result<Lifecycle, DbError> {
 /// What may change in a store's life, in the order of the statements below.
 fn changeable(store: &Store) -> Result<Vec<Arg>, DbError> {
     let report = store.report.as_ref().map(json).transpose()?;
+    let room = store.room.clone().map(|room| RoomRow {
+        generation: store.generation,
+        room,
+    });
+    let room = room.as_ref().map(json).transpose()?;
     let (back, until) = match store.lifecycle {
         Lifecycle::Grace { back, until } => (Some(back.as_str()), Some(until)),
         _ => (None, None),
@@ -146,6 +171,7 @@ fn changeable(store: &Store) -> Result<Vec<Arg>, DbError> {
         store.change_seq,
         back,
         until,
+        room,
     ])
 }
 
@@ -169,9 +195,9 @@ impl Tx {
             "INSERT INTO stores (display_name, labels, generation, spec, template_version, admin_path, render_version, lifecycle, \
              pinned_node, node_id, placed_at, reserved_memory, reserved_cpu, node_generation, node_state, node_code, node_message, \
              node_plan_digest, agent_generation, agent_refused, agent_refused_code, agent_enrolled, sealing_public_key, report, status, \
-             reason, message, updated_at, change_seq, grace_back, grace_until, id, organisation_id, project_id, name, environment, created_at) \
+             reason, message, updated_at, change_seq, grace_back, grace_until, room, id, organisation_id, project_id, name, environment, created_at) \
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, \
-             $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36, $37)",
+             $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36, $37, $38)",
             values,
         )
         .await?;
@@ -202,7 +228,7 @@ impl Tx {
                  reserved_cpu = $13, node_generation = $14, node_state = $15, node_code = $16, node_message = $17, \
                  node_plan_digest = $18, agent_generation = $19, agent_refused = $20, agent_refused_code = $21, agent_enrolled = $22, \
                  sealing_public_key = $23, report = $24, status = $25, reason = $26, message = $27, updated_at = $28, change_seq = $29, \
-                 grace_back = $30, grace_until = $31 WHERE id = $32 AND change_seq = $33 AND lifecycle <> 'deleted' AND generation <= $3",
+                 grace_back = $30, grace_until = $31, room = $32 WHERE id = $33 AND change_seq = $34 AND lifecycle <> 'deleted' AND generation <= $3",
                 values,
             )
             .await?;
@@ -342,6 +368,19 @@ impl Tx {
                    ORDER BY created_at, id LIMIT $1";
         let rows = self.rows(sql, args![limit]).await?;
         rows.iter().map(store).collect()
+    }
+
+    /// Stores with a change that waits for room on their node, oldest first.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn stores_awaiting_room(&mut self, limit: u32) -> Result<Vec<Store>, DbError> {
+        let sql = "SELECT * FROM stores WHERE room LIKE '%{\"awaited\":%' AND lifecycle <> 'deleted' AND node_id IS NOT NULL \
+                   ORDER BY created_at, id LIMIT $1";
+        let rows = self.rows(sql, args![limit]).await?;
+        let mut stores: Vec<Store> = rows.iter().map(store).collect::<Result<_, _>>()?;
+        stores.retain(|store| store.room_awaited().is_some());
+        Ok(stores)
     }
 
     /// Stores whose node or agent has not yet acknowledged what they should be.

@@ -6,6 +6,7 @@ use super::{
     change::{Decision, changed},
     operation::{Operation, OperationKind},
     progress::current_report,
+    room::Room,
     store::{IllegalTransition, Reservation, Store},
 };
 
@@ -15,6 +16,7 @@ pub struct Target {
     pub spec: Spec,
     pub template_version: String,
     pub admin_path: String,
+    /// In the end; meanwhile it may be more.
     pub reserved: Reservation,
 }
 
@@ -36,7 +38,10 @@ impl Target {
             spec: store.spec.clone(),
             template_version: store.template_version.clone(),
             admin_path: store.admin_path.clone(),
-            reserved: store.reserved,
+            reserved: match store.room {
+                Some(Room::Held { after }) => after,
+                _ => store.reserved,
+            },
         }
     }
 }
@@ -88,6 +93,8 @@ pub fn amend(
 #[must_use]
 pub fn take_back(store: &Store, target: Target) -> Store {
     let mut next = changed(store, store.lifecycle, OperationKind::Rollback);
+    // The slot that was tried is gone, or going.
+    next.room = None;
     next.spec = target.spec;
     next.template_version = target.template_version;
     next.admin_path = target.admin_path;
@@ -102,6 +109,7 @@ const fn can_wait(kind: OperationKind) -> bool {
     matches!(
         kind,
         OperationKind::Scale
+            | OperationKind::Rotate
             | OperationKind::Hold
             | OperationKind::Release
             | OperationKind::Configure

@@ -54,7 +54,7 @@ pub fn cancel(store: &Store, operation: &Operation) -> Result<Instead, TooLate> 
             Lifecycle::Grace { .. } => Ok(Instead::Undelete),
             _ => Err(TooLate::Deleting),
         },
-        OperationKind::Update | OperationKind::Rollback => update(store),
+        OperationKind::Update | OperationKind::Rollback | OperationKind::Rotate => update(store),
         OperationKind::Task => Ok(Instead::EndTask),
         OperationKind::Stop
         | OperationKind::Restart

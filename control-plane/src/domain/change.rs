@@ -50,6 +50,7 @@ pub fn decide(
         // These change no lifecycle; `amend` decides them.
         OperationKind::Update
         | OperationKind::Rollback
+        | OperationKind::Rotate
         | OperationKind::Scale
         | OperationKind::Maintenance
         | OperationKind::Hold
@@ -106,7 +107,8 @@ pub fn decide(
 /// It is newer than anything node or agent hold: after a restore from a backup they may hold more than we know, and an operator's word
 /// takes the store over.
 pub(super) fn changed(store: &Store, lifecycle: Lifecycle, kind: OperationKind) -> Store {
-    let mut next = store.clone();
+    // A change that waits for room gives way to this one.
+    let mut next = store.withdrawn();
     next.generation = store.newest_held().next();
     next.lifecycle = lifecycle;
     if let Some(run_state) = lifecycle.wanted() {

@@ -312,7 +312,7 @@ fn node_away(facts: &Facts<'_>) -> Option<Found> {
         Link::Down { since } => format!("since {since} ({})", ago(facts.now, since)),
     };
     Some(
-        Found::one("node_away", format!("its node {} has no session with the control plane; the store goes on there as it was", node.name))
+        Found::one("node_away", format!("its node {} has no session with the control plane; what runs of the store goes on there", node.name))
             .shown_by(since)
             .then("shopctl node list", "whether others are away, too: then look at the control plane's network")
             .then("systemctl status shopfleet-node", format!("on host {}: whether the node agent runs, and what it says", node.name)),
@@ -336,6 +336,10 @@ fn not_taken(facts: &Facts<'_>) -> Option<Found> {
             "image_missing" => found.then(
                 "shopctl node list",
                 "the node it is on; load the image there, it goes on by itself",
+            ),
+            "image_not_allowed" => found.then(
+                format!("shopctl store update {name} --image SERVICE="),
+                "the template's image again; the administrator of the host allows others in the node's file allowed-images",
             ),
             "no_subnet" => found.then(
                 "shopctl node join",

@@ -18,6 +18,7 @@ pub mod receipt;
 pub mod refusal;
 pub mod revision;
 pub mod rollout;
+pub mod room;
 pub mod selector;
 pub mod session;
 pub mod store;

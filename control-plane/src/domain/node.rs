@@ -1,6 +1,7 @@
 //! A node as the control plane knows it.
 
 use jiff::Timestamp;
+use shop_plan::AllowedImages;
 use shop_proto::{NodeId, StoreId};
 
 use super::{breaker::Breaker, session::Capacity};
@@ -85,6 +86,12 @@ impl Node {
             }
             Link::Up { .. } => NodeStatus::Ready,
         }
+    }
+
+    /// Images that may take the place of a template's own there, as its administrator decided.
+    #[must_use]
+    pub fn allowed_images(&self) -> AllowedImages {
+        AllowedImages::told(self.capacity.allowed_images.iter().map(String::as_str))
     }
 
     /// When it was last heard of, as far as sessions say.

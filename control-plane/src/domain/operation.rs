@@ -47,6 +47,8 @@ pub enum OperationKind {
     Update,
     /// A revision that was there before.
     Rollback,
+    /// New values of generated secrets.
+    Rotate,
     Scale,
     /// The maintenance page, on or off.
     Maintenance,
@@ -63,7 +65,7 @@ pub enum OperationKind {
 }
 
 impl OperationKind {
-    const ALL: [Self; 16] = [
+    const ALL: [Self; 17] = [
         Self::Create,
         Self::Start,
         Self::Stop,
@@ -72,6 +74,7 @@ impl OperationKind {
         Self::Undelete,
         Self::Update,
         Self::Rollback,
+        Self::Rotate,
         Self::Scale,
         Self::Maintenance,
         Self::Pause,
@@ -94,6 +97,7 @@ impl OperationKind {
             Self::Undelete => "undelete",
             Self::Update => "update",
             Self::Rollback => "rollback",
+            Self::Rotate => "rotate",
             Self::Scale => "scale",
             Self::Maintenance => "maintenance",
             Self::Pause => "pause",
@@ -129,6 +133,7 @@ impl OperationKind {
             self,
             Self::Update
                 | Self::Rollback
+                | Self::Rotate
                 | Self::Scale
                 | Self::Maintenance
                 | Self::Hold
@@ -137,10 +142,16 @@ impl OperationKind {
         )
     }
 
+    /// Waits until its store's node has room for all that runs meanwhile. What goes back, or takes away, never does.
+    #[must_use]
+    pub const fn may_wait_for_room(self) -> bool {
+        matches!(self, Self::Update | Self::Rotate | Self::Scale)
+    }
+
     /// Brings another revision.
     #[must_use]
     pub const fn brings_revision(self) -> bool {
-        matches!(self, Self::Update | Self::Rollback)
+        matches!(self, Self::Update | Self::Rollback | Self::Rotate)
     }
 }
 

@@ -125,7 +125,7 @@ fn unreachable(status: StoreStatus) -> Condition {
     Condition::new(
         status,
         "node_unreachable",
-        "the store's node has no session with the control plane; the store goes on as it was. Look at the node agent and its network",
+        "the store's node has no session with the control plane; what runs of the store goes on. Look at the node agent and its network",
     )
 }
 
@@ -222,13 +222,15 @@ fn unchanged(store: &Store, wanted: RunState, operation: Option<&Operation>) -> 
     }
     let awaited = awaited(store, wanted);
     let seen = reported(before, wanted, store.spec.restart_seq);
-    let (reason, message) = match (seen.reason.as_str(), awaited.reason.as_str()) {
-        ("", "") => (
+    let waits = operation.filter(|_| store.room_awaited().is_some());
+    let (reason, message) = match (seen.reason.as_str(), awaited.reason.as_str(), waits) {
+        ("", "", Some(waits)) => (waits.reason.as_str(), waits.message.clone()),
+        ("", "", None) => (
             "applying",
             "its agent has not taken the last change yet".to_owned(),
         ),
-        ("", refused) => (refused, awaited.message.clone()),
-        (known, _) => (known, seen.message.clone()),
+        ("", refused, _) => (refused, awaited.message.clone()),
+        (known, ..) => (known, seen.message.clone()),
     };
     Some(Condition::new(seen.status, reason, message))
 }
@@ -272,6 +274,7 @@ pub fn progress(store: &Store, operation: &Operation, facts: &Facts) -> Operatio
     }
     let condition = condition(store, Some(operation), facts);
     let waits_for_room = store.waits_for_room()
+        || store.room_awaited().is_some()
         || (store.placement.is_none()
             && (operation.kind.ends_serving() || operation.kind.keeps_serving()));
     let setback = operation
@@ -326,6 +329,7 @@ fn finished(store: &Store, kind: OperationKind, status: StoreStatus) -> bool {
         OperationKind::Pause => status == StoreStatus::Paused,
         OperationKind::Update
         | OperationKind::Rollback
+        | OperationKind::Rotate
         | OperationKind::Scale
         | OperationKind::Maintenance
         | OperationKind::Hold
@@ -354,8 +358,14 @@ fn deadline(store: &Store, operation: &Operation, status: StoreStatus, facts: &F
     // An update goes on while nobody hears of it.
     let waits = status == StoreStatus::AwaitingSecrets
         || (status == StoreStatus::Unreachable && operation.kind.keeps_serving())
-        || store.waits_for_room();
+        || store.waits_for_room()
+        || store.room_awaited().is_some();
     match operation.deadline {
+        // Its time begins when it is sent.
+        Deadline::None if waits => Deadline::Paused {
+            left_ms: i64::try_from(allowance(store, operation.kind, facts).as_millis())
+                .unwrap_or(i64::MAX),
+        },
         Deadline::None => {
             let start = placement.at.max(operation.created_at);
             Deadline::Until(
@@ -421,7 +431,7 @@ fn failure_sentence(
     };
     if kind.keeps_serving() {
         return format!(
-            "{kind} was not in place within {} s: {why}. The store goes on as it was; look at `shopctl store explain {}`",
+            "{kind} was not in place within {} s: {why}. What runs of the store goes on; look at `shopctl store explain {}`",
             waited.as_secs(),
             store.name
         );

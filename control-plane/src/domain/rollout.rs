@@ -49,7 +49,31 @@ pub struct Wish {
     pub allow_irreversible: bool,
     pub canary: u32,
     pub batch: Batch,
+    /// Stores of one wave that may fail.
     pub max_failures: u32,
+    /// The same as a share of the wave, 1 to 100; 0: [`Self::max_failures`] counts.
+    #[serde(default, skip_serializing_if = "none")]
+    pub max_failures_percent: u32,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes it so")]
+const fn none(percent: &u32) -> bool {
+    *percent == 0
+}
+
+impl Wish {
+    /// Stores of a wave of this size that may fail. Of the canaries none may: they are there to find out.
+    #[must_use]
+    pub fn may_fail(&self, wave: u32, size: usize) -> usize {
+        if wave == 0 && self.canary > 0 {
+            return 0;
+        }
+        match self.max_failures_percent {
+            0 => self.max_failures as usize,
+            // Rounded down: a small wave has none to spare.
+            share => size * share as usize / 100,
+        }
+    }
 }
 
 /// When an update is taken back; 0 keeps what each store has.
@@ -254,10 +278,11 @@ impl MemberState {
 }
 
 impl Member {
-    /// What the end of its operation makes of a store that is being updated. False: nothing changed.
+    /// What its operation makes of a store that is being updated: its end, and what it waits for until it begins. False: nothing changed.
     pub fn follow(&mut self, operation: &Operation) -> bool {
         let state = match operation.state {
-            OperationState::Pending | OperationState::Running => return false,
+            OperationState::Pending => return self.waits(&operation.reason, &operation.message),
+            OperationState::Running => return self.waits("", ""),
             OperationState::Succeeded => MemberState::Done,
             OperationState::Failed => MemberState::Failed,
             OperationState::Cancelled => MemberState::Skipped,
@@ -271,6 +296,16 @@ impl Member {
             _ => operation.reason.clone(),
         };
         self.message.clone_from(&operation.message);
+        true
+    }
+
+    fn waits(&mut self, reason: &str, message: &str) -> bool {
+        if self.state != MemberState::Updating || (self.reason == reason && self.message == message)
+        {
+            return false;
+        }
+        reason.clone_into(&mut self.reason);
+        message.clone_into(&mut self.message);
         true
     }
 }
@@ -287,6 +322,30 @@ mod tests {
             assert_eq!(wrong.parse::<Batch>(), Err(BatchError), "{wrong}");
         }
         assert_eq!(Batch::Percent(10).to_string(), "10%");
+    }
+
+    #[test]
+    fn canaries_may_not_fail_and_later_waves_as_many_as_was_said() {
+        let mut wish = Wish {
+            canary: 1,
+            max_failures: 2,
+            ..Wish::default()
+        };
+        assert_eq!((wish.may_fail(0, 1), wish.may_fail(1, 40)), (0, 2));
+        wish.max_failures_percent = 10;
+        assert_eq!((wish.may_fail(0, 40), wish.may_fail(1, 40)), (0, 4));
+        assert_eq!(wish.may_fail(1, 9), 0);
+        // Without canaries the first wave is one like the others.
+        wish.canary = 0;
+        assert_eq!(wish.may_fail(0, 40), 4);
+    }
+
+    #[test]
+    fn a_wish_of_the_release_before_is_read_and_written_as_it_was() {
+        let text = r#"{"selector":"","template":"","parameters":{},"profiles":{},"watch":{"window_seconds":0,"failed_checks":0,"restarts":0,"error_permille":0,"error_factor":0,"min_requests":0},"allow_irreversible":false,"canary":1,"batch":{"percent":10},"max_failures":3}"#;
+        let wish: Wish = serde_json::from_str(text).unwrap();
+        assert_eq!((wish.max_failures, wish.max_failures_percent), (3, 0));
+        assert_eq!(serde_json::to_string(&wish).unwrap(), text);
     }
 
     #[test]

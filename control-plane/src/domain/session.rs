@@ -150,6 +150,8 @@ pub struct Capacity {
     pub edge_scheme: String,
     pub edge_port: u16,
     pub images: Vec<String>,
+    /// Rules of its administrator's allow-list: which images may take the place of a template's own.
+    pub allowed_images: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,9 +3,10 @@
 use std::{collections::BTreeMap, fmt, str::FromStr};
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use shop_proto::{Digest, Generation, NodeId, RunState, Spec, StoreId, StoreName};
 
-use super::session::StoreReport;
+use super::{room::Room, session::StoreReport};
 
 /// One shop.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,7 +30,10 @@ pub struct Store {
     /// Node an operator chose.
     pub pinned_node: Option<NodeId>,
     pub placement: Option<Placement>,
+    /// What is reserved for all that may run of it now, the second slot included.
     pub reserved: Reservation,
+    /// What its last change has to do with room; none once that is over.
+    pub room: Option<Room>,
     /// What the node acknowledged last.
     pub on_node: NodeProgress,
     /// What the shop agent acknowledged last.
@@ -87,7 +91,7 @@ pub struct Placement {
 }
 
 /// What it takes of a node, running or not.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reservation {
     pub memory_bytes: u64,
     pub cpu_millis: u32,

@@ -21,6 +21,8 @@ const PHASES: [(&str, &str); 5] = [
 ];
 /// The moment between `check` and `watch`: traffic moves.
 const SWITCH: &str = "switch";
+/// Step of a change that waited for room on its node.
+const ROOM: &str = "room";
 /// Phases in which the agent is at work on it.
 const UNDER_WAY: [&str; 5] = ["preparing", "migrating", "checking", "switched", "draining"];
 
@@ -110,10 +112,15 @@ pub fn setback(store: &Store, asked: Generation) -> Option<Setback> {
     let wanted = store.spec.revision.number;
     let (agent, node) = (&store.on_agent, &store.on_node);
     if agent.refusal(store.generation) == Some(Refusal::Lasting) {
-        let message = format!(
-            "the shop agent refuses generation {} ({})",
-            store.generation, agent.refused_code
-        );
+        // Where the node says the same, it says why.
+        let message = if node.refusal().is_some() && node.code == agent.refused_code {
+            node.message.clone()
+        } else {
+            format!(
+                "the shop agent refuses generation {} ({})",
+                store.generation, agent.refused_code
+            )
+        };
         let code = agent.refused_code.clone();
         return Some(Setback::Refused { code, message });
     }
@@ -241,6 +248,10 @@ pub fn overlay(store: &Store, seen: Condition) -> Condition {
 pub(super) fn milestones(store: &Store, operation: &Operation, ended_well: bool) -> Vec<Milestone> {
     let delivered = store.on_agent.generation >= store.generation.get();
     let mut milestones = vec![("accepted", true)];
+    let waits = store.room_awaited().is_some();
+    if waits || operation.steps.iter().any(|step| step.name == ROOM) {
+        milestones.push((ROOM, !waits));
+    }
     match operation.kind {
         OperationKind::Hold | OperationKind::Release | OperationKind::Configure => {
             milestones.push(("delivered", ended_well));
@@ -248,7 +259,7 @@ pub(super) fn milestones(store: &Store, operation: &Operation, ended_well: bool)
         OperationKind::Maintenance => {
             milestones.extend([("delivered", delivered), ("shown", ended_well)]);
         }
-        OperationKind::Update | OperationKind::Rollback => {
+        OperationKind::Update | OperationKind::Rollback | OperationKind::Rotate => {
             milestones.push(("delivered", delivered));
             milestones.extend(phases(store, operation));
             milestones.push(("serving", ended_well));

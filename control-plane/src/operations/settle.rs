@@ -12,6 +12,7 @@ use crate::{
         node::Link,
         operation::{Operation, OperationState},
         progress::{Facts, condition, progress},
+        room,
         store::{Reservation, Store, StoreStatus},
         update,
     },
@@ -68,6 +69,11 @@ pub async fn settle(
     if store.status == StoreStatus::Paused {
         // Nothing of it runs: its room is anybody's until it is woken.
         store.reserved = Reservation::default();
+        store.room = None;
+    }
+    if let Some(after) = room::over(store, operation.as_ref()) {
+        store.reserved = after;
+        store.room = None;
     }
     if let Some(number) = update::serving(store)
         && update::serving(before) != Some(number)

@@ -1,20 +1,33 @@
-//! Which node a store goes to: where its reservation fits, on the emptiest of those, with a turn for every organisation.
+//! Which node a store goes to: where its reservation fits, on the emptiest of those, with a turn for every organisation. And whether a change
+//! of one that is there has the room it needs.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use jiff::Timestamp;
+use shop_plan::{AllowedImages, Permission};
 use shop_proto::{NodeId, StoreId};
 
 use crate::domain::{
     breaker::Admission,
     node::{Node, NodeStatus},
-    store::Reservation,
+    store::{Reservation, Store},
 };
 
 /// Kept for the host itself, unless that were more than a quarter of what it has.
 const HOST_MEMORY: u64 = 1 << 30;
 
-/// A store that waits for a node. Oldest first.
+/// What a store waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wants {
+    /// A node: it is new.
+    Place,
+    /// Room on its node, where its data is.
+    Return,
+    /// More room on its node, where it goes on meanwhile: a change of it runs more than it does.
+    Grow,
+}
+
+/// A store that waits for room. Oldest first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
     pub store: StoreId,
@@ -22,8 +35,24 @@ pub struct Request {
     pub reservation: Reservation,
     /// An operator chose the node.
     pub pinned: Option<NodeId>,
-    /// It was there before, with its data.
-    pub returns: bool,
+    pub wants: Wants,
+    /// Images in place of the template's: the template's own, and the one that is to run.
+    pub images: Vec<(String, String)>,
+}
+
+impl Request {
+    /// What a store's last change waits for; `None` when it does not wait.
+    #[must_use]
+    pub fn growth(store: &Store) -> Option<Self> {
+        Some(Self {
+            store: store.id.clone(),
+            organisation: store.organisation.clone(),
+            reservation: store.room_awaited()?,
+            pinned: Some(store.placement.as_ref()?.node.clone()),
+            wants: Wants::Grow,
+            images: Vec::new(),
+        })
+    }
 }
 
 /// A node and the room on it.
@@ -39,6 +68,8 @@ pub struct Candidate {
     pub starting: u32,
     /// Whether new stores may go there, as those before fared.
     pub admission: Admission,
+    /// Images that may take the place of a template's own.
+    pub allowed: AllowedImages,
 }
 
 /// What becomes of a request.
@@ -55,6 +86,8 @@ pub enum Why {
     NoNodes,
     /// None has enough unreserved memory and CPU.
     NoCapacity,
+    /// None allows the images that it is to run.
+    ImageNotAllowed,
     /// Those with room have full disks.
     DiskPressure,
     /// Those with room are left alone for a while: new stores failed there one after the other.
@@ -70,6 +103,7 @@ impl Why {
         match self {
             Self::NoNodes => "no_nodes",
             Self::NoCapacity => "no_capacity",
+            Self::ImageNotAllowed => "image_not_allowed",
             Self::DiskPressure => "disk_pressure",
             Self::NodeTripped => "node_tripped",
             Self::Queued => "queued",
@@ -88,6 +122,11 @@ impl Why {
                 "no node is connected; join one with `shopctl node join`, or look at the node agents there are".to_owned()
             }
             (Self::NoNodes, Some(node)) => format!("node {node} is not connected"),
+            (Self::NoCapacity, Some(node)) if request.wants == Wants::Grow => format!(
+                "node {node} has not the {} MiB of memory and {cpu_millis} thousandths of a core left to reserve that the change takes beside what \
+                 runs; it goes on when there is room: pause or delete stores there",
+                memory_bytes >> 20
+            ),
             (Self::NoCapacity, Some(node)) => format!(
                 "node {node} has no {} MiB of memory and {cpu_millis} thousandths of a core left to reserve; make room there: pause or delete stores",
                 memory_bytes >> 20
@@ -96,6 +135,13 @@ impl Why {
                 "no node has {} MiB of memory and {cpu_millis} thousandths of a core left to reserve; join another node, or delete stores",
                 memory_bytes >> 20
             ),
+            (Self::ImageNotAllowed, _) => {
+                let images: Vec<&str> = request.images.iter().map(|(_, image)| image.as_str()).collect();
+                format!(
+                    "no node that may take it allows {}; the administrator of a host allows an image there, in the node's file allowed-images",
+                    images.join(", ")
+                )
+            }
             (Self::DiskPressure, _) => {
                 "the nodes that have room are short of disk; make room there, or join another node".to_owned()
             }
@@ -128,7 +174,16 @@ impl Candidate {
             memory,
             starting,
             admission: node.breaker.admission(now),
+            allowed: node.allowed_images(),
         }
+    }
+
+    /// Whether its administrator allows what the store is to run. One that was there before runs there already, or its node says why not.
+    fn allows(&self, request: &Request) -> bool {
+        let allowed = |(own, image): &(String, String)| {
+            self.allowed.permission(own, image) != Permission::Denied
+        };
+        request.wants != Wants::Place || request.images.iter().all(allowed)
     }
 
     /// Whether so much more can be reserved there.
@@ -155,7 +210,7 @@ pub fn place(
             {
                 node.free_memory -= request.reservation.memory_bytes;
                 node.free_cpu -= u64::from(request.reservation.cpu_millis);
-                node.starting += 1;
+                node.starting += u32::from(request.wants != Wants::Grow);
             }
             (request.store.clone(), verdict)
         })
@@ -182,6 +237,16 @@ fn fair_order(requests: &[Request]) -> Vec<&Request> {
 }
 
 fn choose(request: &Request, nodes: &[Candidate], starting_at_once: u32) -> Verdict {
+    if request.wants == Wants::Grow {
+        // It is there already: only room keeps it from going on.
+        return nodes
+            .iter()
+            .find(|node| request.pinned.as_ref() == Some(&node.node))
+            .filter(|node| node.fits(request.reservation))
+            .map_or(Verdict::Wait(Why::NoCapacity), |node| {
+                Verdict::Place(node.node.clone())
+            });
+    }
     let reachable: Vec<&Candidate> = nodes
         .iter()
         .filter(|node| request.pinned.as_ref().is_none_or(|pin| *pin == node.node))
@@ -190,7 +255,14 @@ fn choose(request: &Request, nodes: &[Candidate], starting_at_once: u32) -> Verd
     if reachable.is_empty() {
         return Verdict::Wait(Why::NoNodes);
     }
-    let with_room: Vec<&Candidate> = reachable
+    let allowing: Vec<&Candidate> = reachable
+        .into_iter()
+        .filter(|node| node.allows(request))
+        .collect();
+    if allowing.is_empty() {
+        return Verdict::Wait(Why::ImageNotAllowed);
+    }
+    let with_room: Vec<&Candidate> = allowing
         .into_iter()
         .filter(|node| node.fits(request.reservation))
         .collect();
@@ -206,7 +278,7 @@ fn choose(request: &Request, nodes: &[Candidate], starting_at_once: u32) -> Verd
     }
     let admitted: Vec<&Candidate> = healthy
         .into_iter()
-        .filter(|node| request.returns || node.admission != Admission::Closed)
+        .filter(|node| request.wants == Wants::Return || node.admission != Admission::Closed)
         .collect();
     if admitted.is_empty() {
         return Verdict::Wait(Why::NodeTripped);
@@ -247,6 +319,7 @@ mod tests {
             memory: 4096 << 20,
             starting: 0,
             admission: Admission::Free,
+            allowed: AllowedImages::builtin(),
         }
     }
 
@@ -259,12 +332,36 @@ mod tests {
                 cpu_millis: 500,
             },
             pinned: None,
-            returns: false,
+            wants: Wants::Place,
+            images: Vec::new(),
         }
     }
 
     fn verdict(request: &Request, nodes: Vec<Candidate>) -> Verdict {
         place(std::slice::from_ref(request), nodes, 4).remove(0).1
+    }
+
+    #[test]
+    fn a_store_goes_where_its_images_are_allowed() {
+        let mut asked = request("s", "o");
+        let own = "shopfleet/refshop-php-fpm:1".to_owned();
+        asked.images = vec![(own, "example/php:8.2".to_owned())];
+        let (strict, mut open) = (node("n00001", 4000), node("n00002", 1000));
+        open.allowed = AllowedImages::told(["example/php"]);
+        assert_eq!(
+            verdict(&asked, vec![strict.clone()]),
+            Verdict::Wait(Why::ImageNotAllowed)
+        );
+        assert_eq!(
+            verdict(&asked, vec![strict.clone(), open.clone()]),
+            Verdict::Place(open.node)
+        );
+        // Its data is there; whether its image may still run is its node's to say.
+        asked.wants = Wants::Return;
+        assert_eq!(
+            verdict(&asked, vec![strict.clone()]),
+            Verdict::Place(strict.node)
+        );
     }
 
     #[test]
@@ -311,7 +408,7 @@ mod tests {
         );
         // A store whose data is there comes back.
         let mut back = request("s", "o");
-        back.returns = true;
+        back.wants = Wants::Return;
         assert!(matches!(
             verdict(&back, vec![bad.clone()]),
             Verdict::Place(_)
@@ -352,6 +449,26 @@ mod tests {
         asked.pinned = Some("n00002".parse().unwrap());
         let nodes = vec![node("n00001", 4000), node("n00002", 100)];
         assert_eq!(verdict(&asked, nodes), Verdict::Wait(Why::NoCapacity));
+    }
+
+    #[test]
+    fn what_grows_waits_for_room_on_its_node_and_for_nothing_else() {
+        let mut growing = request("s", "o");
+        growing.wants = Wants::Grow;
+        growing.pinned = Some("n00001".parse().unwrap());
+        let mut busy = node("n00001", 512);
+        busy.starting = 9;
+        busy.status = NodeStatus::DiskPressure;
+        busy.admission = Admission::Closed;
+        assert!(matches!(verdict(&growing, vec![busy]), Verdict::Place(_)));
+        let elsewhere = vec![node("n00001", 511), node("n00002", 4000)];
+        assert_eq!(verdict(&growing, elsewhere), Verdict::Wait(Why::NoCapacity));
+        // Two want the last of it: one has it.
+        let mut other = growing.clone();
+        other.store = "taaaaaaaaaaa".parse().unwrap();
+        let verdicts = place(&[growing, other], vec![node("n00001", 1000)], 4);
+        assert!(matches!(verdicts[0].1, Verdict::Place(_)));
+        assert_eq!(verdicts[1].1, Verdict::Wait(Why::NoCapacity));
     }
 
     #[test]

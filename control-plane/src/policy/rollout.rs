@@ -1,10 +1,10 @@
 //! Which stores of a rollout are updated next: canaries first, then batch after batch, and no further once too many failed.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use shop_proto::StoreId;
 
-use crate::domain::rollout::{Batch, Member, MemberState};
+use crate::domain::rollout::{Batch, Member, MemberState, Wish};
 
 /// Stores that one rollout updates at once, however large a wave is: each fills a second slot on its node meanwhile.
 pub const AT_ONCE: usize = 16;
@@ -16,8 +16,15 @@ pub enum Verdict {
     Start(Vec<StoreId>),
     /// Those that are being updated come to their end first.
     Wait,
-    /// More failed than may.
-    Halt { failed: Vec<StoreId> },
+    /// More of a wave failed than may.
+    Halt {
+        wave: u32,
+        failed: Vec<StoreId>,
+        /// Stores of that wave that took part.
+        of: usize,
+        /// So many of them may fail.
+        may: usize,
+    },
     /// Nothing is left.
     Finish,
 }
@@ -49,16 +56,47 @@ pub fn wave(members: &[Member]) -> Option<u32> {
         .min()
 }
 
-/// Decides. `forgiven`: failures an operator has gone on from.
-#[must_use]
-pub fn next(members: &[Member], max_failures: u32, forgiven: u32) -> Verdict {
-    let failed: Vec<StoreId> = members
+/// The first wave of which more failed than may, those left out that an operator has gone on from.
+fn beyond_limit(wish: &Wish, members: &[Member], forgiven: u32) -> Option<Verdict> {
+    let mut waves: BTreeMap<u32, (usize, Vec<StoreId>)> = BTreeMap::new();
+    for member in members
         .iter()
-        .filter(|member| member.state == MemberState::Failed)
-        .map(|member| member.store.clone())
-        .collect();
-    if failed.len() > max_failures.saturating_add(forgiven) as usize {
-        return Verdict::Halt { failed };
+        .filter(|member| member.state != MemberState::Skipped)
+    {
+        let (of, failed) = waves.entry(member.wave).or_default();
+        *of += 1;
+        if member.state == MemberState::Failed {
+            failed.push(member.store.clone());
+        }
+    }
+    // A wave begins when the one before is over: what was forgiven failed in the first of them.
+    let mut forgiven = forgiven as usize;
+    for (wave, (of, failed)) in waves {
+        let may = wish.may_fail(wave, of);
+        let counted = failed.len().saturating_sub(forgiven);
+        forgiven = forgiven.saturating_sub(failed.len());
+        if counted > may {
+            return Some(Verdict::Halt {
+                wave,
+                failed,
+                of,
+                may,
+            });
+        }
+    }
+    None
+}
+
+/// Decides. `forgiven`: failures an operator has gone on from. `held_up`: stores whose node has no room for another update now.
+#[must_use]
+pub fn next(
+    wish: &Wish,
+    members: &[Member],
+    forgiven: u32,
+    held_up: &BTreeSet<StoreId>,
+) -> Verdict {
+    if let Some(halt) = beyond_limit(wish, members, forgiven) {
+        return halt;
     }
     let Some(wave) = wave(members) else {
         return Verdict::Finish;
@@ -69,7 +107,9 @@ pub fn next(members: &[Member], max_failures: u32, forgiven: u32) -> Verdict {
             .filter(move |member| member.wave == wave && member.state == state)
     };
     let updating = of_wave(MemberState::Updating).count();
-    let waiting: Vec<&Member> = of_wave(MemberState::Waiting).collect();
+    let waiting: Vec<&Member> = of_wave(MemberState::Waiting)
+        .filter(|member| !held_up.contains(&member.store))
+        .collect();
     let start: Vec<StoreId> = in_turn(&waiting)
         .into_iter()
         .take(AT_ONCE.saturating_sub(updating))
@@ -103,6 +143,13 @@ fn in_turn(waiting: &[&Member]) -> Vec<StoreId> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn may(fail: u32) -> Wish {
+        Wish {
+            max_failures: fail,
+            ..Wish::default()
+        }
+    }
 
     fn members(states: &[(u32, MemberState)]) -> Vec<Member> {
         states
@@ -142,29 +189,108 @@ mod tests {
     fn the_next_wave_begins_when_the_one_before_is_over() {
         use MemberState::{Done, Updating, Waiting};
         let before = members(&[(0, Updating), (1, Waiting), (1, Waiting)]);
-        assert_eq!(next(&before, 0, 0), Verdict::Wait);
+        assert_eq!(next(&may(0), &before, 0, &BTreeSet::new()), Verdict::Wait);
         let after = members(&[(0, Done), (1, Waiting), (1, Waiting)]);
-        assert!(matches!(next(&after, 0, 0), Verdict::Start(stores) if stores.len() == 2));
+        assert!(
+            matches!(next(&may(0), &after, 0, &BTreeSet::new()), Verdict::Start(stores) if stores.len() == 2)
+        );
         let end = members(&[(0, Done), (1, MemberState::Skipped)]);
-        assert_eq!(next(&end, 0, 0), Verdict::Finish);
+        assert_eq!(next(&may(0), &end, 0, &BTreeSet::new()), Verdict::Finish);
     }
 
     #[test]
     fn it_halts_on_one_failure_too_many_and_goes_on_when_that_is_forgiven() {
         use MemberState::{Done, Failed, Waiting};
         let failed = members(&[(0, Failed), (1, Waiting)]);
-        assert!(matches!(next(&failed, 0, 0), Verdict::Halt { failed } if failed.len() == 1));
-        assert!(matches!(next(&failed, 1, 0), Verdict::Start(_)));
-        assert!(matches!(next(&failed, 0, 1), Verdict::Start(_)));
+        assert!(
+            matches!(next(&may(0), &failed, 0, &BTreeSet::new()), Verdict::Halt { failed, .. } if failed.len() == 1)
+        );
+        assert!(matches!(
+            next(&may(1), &failed, 0, &BTreeSet::new()),
+            Verdict::Start(_)
+        ));
+        assert!(matches!(
+            next(&may(0), &failed, 1, &BTreeSet::new()),
+            Verdict::Start(_)
+        ));
         // The last store counts as well.
         let last = members(&[(0, Done), (1, Failed)]);
-        assert!(matches!(next(&last, 0, 0), Verdict::Halt { .. }));
+        assert!(matches!(
+            next(&may(0), &last, 0, &BTreeSet::new()),
+            Verdict::Halt { .. }
+        ));
+    }
+
+    #[test]
+    fn each_wave_has_its_own_limit_and_the_canaries_none() {
+        use MemberState::{Done, Failed, Skipped, Waiting};
+        let nobody = BTreeSet::new();
+        let mut wish = may(1);
+        wish.canary = 1;
+        let canary = members(&[(0, Failed), (1, Waiting)]);
+        assert!(matches!(
+            next(&wish, &canary, 0, &nobody),
+            Verdict::Halt {
+                wave: 0,
+                of: 1,
+                may: 0,
+                ..
+            }
+        ));
+        // One of each wave is no sum of two.
+        let each = members(&[(0, Done), (1, Failed), (1, Done), (2, Failed), (2, Waiting)]);
+        assert!(matches!(next(&wish, &each, 0, &nobody), Verdict::Start(_)));
+        let two = members(&[(0, Done), (1, Failed), (1, Failed), (2, Waiting)]);
+        assert!(matches!(
+            next(&wish, &two, 0, &nobody),
+            Verdict::Halt {
+                wave: 1,
+                of: 2,
+                may: 1,
+                ..
+            }
+        ));
+        assert!(matches!(next(&wish, &two, 2, &nobody), Verdict::Start(_)));
+        // What was forgiven in one wave excuses nothing in the next.
+        let later = members(&[
+            (0, Done),
+            (1, Failed),
+            (1, Failed),
+            (2, Failed),
+            (2, Failed),
+        ]);
+        assert!(matches!(
+            next(&wish, &later, 2, &nobody),
+            Verdict::Halt { wave: 2, .. }
+        ));
+        // A share is one of those that take part.
+        wish.max_failures_percent = 50;
+        let half = members(&[(1, Failed), (1, Done), (1, Skipped), (1, Waiting)]);
+        assert!(matches!(next(&wish, &half, 0, &nobody), Verdict::Start(_)));
+        let more = members(&[(1, Failed), (1, Failed), (1, Skipped), (1, Waiting)]);
+        assert!(matches!(
+            next(&wish, &more, 0, &nobody),
+            Verdict::Halt { of: 3, may: 1, .. }
+        ));
+    }
+
+    #[test]
+    fn where_there_is_no_room_nothing_more_begins_and_elsewhere_it_goes_on() {
+        use MemberState::{Updating, Waiting};
+        let wave = members(&[(0, Updating), (0, Waiting), (0, Waiting)]);
+        let held_up = BTreeSet::from([wave[1].store.clone()]);
+        assert_eq!(
+            next(&may(0), &wave, 0, &held_up),
+            Verdict::Start(vec![wave[2].store.clone()])
+        );
+        let all = wave.iter().map(|member| member.store.clone()).collect();
+        assert_eq!(next(&may(0), &wave, 0, &all), Verdict::Wait);
     }
 
     #[test]
     fn a_large_wave_is_taken_in_parts_and_every_organisation_has_a_turn() {
         let many = members(&[(0, MemberState::Waiting); 100]);
-        let Verdict::Start(first) = next(&many, 0, 0) else {
+        let Verdict::Start(first) = next(&may(0), &many, 0, &BTreeSet::new()) else {
             panic!("nothing starts");
         };
         assert_eq!(first.len(), AT_ONCE);

@@ -14,35 +14,14 @@ mod body {
     use std::time::Duration;
 
     use control_plane::domain::{
-        session::{FleetEvent, HeldBackReport, InventoryItem, NodeOrder, RetireStatus, TaskReport},
+        session::{FleetEvent, HeldBackReport, NodeOrder, RetireStatus, TaskReport},
         task::TaskState,
     };
-    use shop_proto::{NodeId, StoreId};
+    use shop_proto::StoreId;
 
     use crate::harness::*;
 
     const HOUR: Duration = Duration::from_secs(3600);
-
-    async fn running(rig: &Rig) -> (StoreId, NodeId) {
-        let node = rig.node("one").await;
-        rig.app
-            .create_store(&owner(), new_store("shop"))
-            .await
-            .unwrap();
-        (rig.bring_up("shop").await, node)
-    }
-
-    async fn back(rig: &Rig, node: &NodeId, store: &StoreId, generation: u64) {
-        let mut hello = hello();
-        hello.inventory = vec![InventoryItem {
-            store: store.clone(),
-            generation,
-            spec_digest: None,
-            retiring: false,
-        }];
-        let node = node.clone();
-        rig.say(FleetEvent::NodeUp { node, hello }).await;
-    }
 
     fn retires(rig: &Rig, id: &StoreId) -> bool {
         let orders = rig.orders.nodes.lock().unwrap();
@@ -54,11 +33,8 @@ mod body {
     /// The backup was made while the store waited for its deletion; that was taken back afterwards.
     pub async fn a_control_plane_from_a_backup_ends_no_time_of_grace(url: Option<&str>) {
         let rig = Rig::start(url).await;
-        let (id, node) = running(&rig).await;
-        rig.app
-            .create_store(&owner(), new_store("other"))
-            .await
-            .unwrap();
+        let (id, node) = rig.running("shop").await;
+        rig.create("other").await;
         let other = rig.bring_up("other").await;
         rig.app
             .delete_store(&owner(), later("shop", "1h"))
@@ -70,22 +46,17 @@ mod body {
             .await
             .unwrap()
             .operation;
-        let known = rig.app.get_store("shop").await.unwrap().store.generation;
-        back(&rig, &node, &id, known.get() + 1).await;
-        rig.until("it is known", || async {
-            let store = rig.app.get_store("shop").await.unwrap().store;
-            if store.on_node.generation == known.get() + 1 {
-                Ok(())
-            } else {
-                Err(format!("{store:?}"))
-            }
+        let known = rig.store("shop").await.generation;
+        rig.up_with(&node, &id, known.get() + 1).await;
+        rig.until_store("shop", "it is known", |store| {
+            store.on_node.generation == known.get() + 1
         })
         .await;
         // The other one's time is over later, and its node has not gone on without us.
         rig.pass(2 * HOUR);
         rig.retired(&other, &node, "gone").await;
         rig.until_operation(&also.id, "succeeded").await;
-        let store = rig.app.get_store("shop").await.unwrap().store;
+        let store = rig.store("shop").await;
         assert_eq!(
             (store.lifecycle.as_str(), store.reason.as_str()),
             ("grace", "needs_review")
@@ -93,19 +64,19 @@ mod body {
         assert!(!retires(&rig, &id), "nobody said that it is to go");
         // It can still be taken back, above what the node holds.
         rig.app.undelete_store(&owner(), act("shop")).await.unwrap();
-        let store = rig.app.get_store("shop").await.unwrap().store;
+        let store = rig.store("shop").await;
         assert_eq!(store.generation.get(), known.get() + 2);
         rig.stop().await;
     }
 
     pub async fn a_time_of_grace_ends_when_the_node_has_said_what_it_holds(url: Option<&str>) {
         let rig = Rig::start(url).await;
-        let (id, node) = running(&rig).await;
+        let (id, node) = rig.running("shop").await;
         rig.app
             .delete_store(&owner(), later("shop", "1h"))
             .await
             .unwrap();
-        let known = rig.app.get_store("shop").await.unwrap().store.generation;
+        let known = rig.store("shop").await.generation;
         let there = rig.node("two").await;
         let mut elsewhere = new_store("other");
         elsewhere.node = there.to_string();
@@ -117,30 +88,16 @@ mod body {
             .await
             .unwrap()
             .operation;
-        rig.say(FleetEvent::NodeDown { node: node.clone() }).await;
-        rig.until("its session is over", || async {
-            let view = rig.app.get_node(&node).await.unwrap();
-            match view.status.as_str() {
-                "unreachable" => Ok(()),
-                seen => Err(seen.to_owned()),
-            }
-        })
-        .await;
+        rig.down(&node).await;
         rig.pass(2 * HOUR);
         rig.retired(&other, &there, "gone").await;
         rig.until_operation(&also.id, "succeeded").await;
-        let store = rig.app.get_store("shop").await.unwrap().store;
+        let store = rig.store("shop").await;
         assert_eq!(store.lifecycle.as_str(), "grace");
         assert!(!retires(&rig, &id));
-        back(&rig, &node, &id, known.get()).await;
+        rig.up_with(&node, &id, known.get()).await;
         rig.retired(&id, &node, "gone").await;
-        rig.until("it is gone", || async {
-            match rig.app.get_store("shop").await {
-                Err(_) => Ok(()),
-                Ok(view) => Err(format!("{view:?}")),
-            }
-        })
-        .await;
+        rig.until_gone("shop").await;
         rig.stop().await;
     }
 
@@ -148,21 +105,16 @@ mod body {
         url: Option<&str>,
     ) {
         let rig = Rig::start(url).await;
-        let (id, node) = running(&rig).await;
+        let (id, node) = rig.running("shop").await;
         let mut report = rig.report_of(&id, "running").await;
         report.generation = u64::MAX;
         let store = id.clone();
         rig.say(FleetEvent::Report { store, report }).await;
-        rig.until("it is heard", || async {
-            let store = rig.app.get_store("shop").await.unwrap().store;
-            if store.on_agent.generation > 1 << 60 {
-                Ok(())
-            } else {
-                Err(format!("{store:?}"))
-            }
+        rig.until_store("shop", "it is heard", |store| {
+            store.on_agent.generation > 1 << 60
         })
         .await;
-        let before = rig.app.get_store("shop").await.unwrap().store.generation;
+        let before = rig.store("shop").await.generation;
         rig.app.stop_store(&owner(), act("shop")).await.unwrap();
         rig.app.delete_store(&owner(), now("shop")).await.unwrap();
         let (_, generation) = rig
@@ -183,19 +135,13 @@ mod body {
             },
         })
         .await;
-        rig.until("it is gone", || async {
-            match rig.app.get_store("shop").await {
-                Err(_) => Ok(()),
-                Ok(view) => Err(format!("{view:?}")),
-            }
-        })
-        .await;
+        rig.until_gone("shop").await;
         rig.stop().await;
     }
 
     pub async fn an_agent_that_makes_runs_up_fills_nothing(url: Option<&str>) {
         let rig = Rig::start(url).await;
-        let (id, _) = running(&rig).await;
+        let (id, _) = rig.running("shop").await;
         for number in 0..150 {
             let report = TaskReport {
                 id: format!("made-up-{number:03}"),
@@ -229,7 +175,7 @@ mod body {
         url: Option<&str>,
     ) {
         let rig = Rig::start(url).await;
-        let (id, _) = running(&rig).await;
+        let (id, _) = rig.running("shop").await;
         let update = control_plane::app::AmendStore {
             store: "shop".to_owned(),
             what: control_plane::app::Amendment::Update(control_plane::app::UpdateStore {
@@ -240,7 +186,7 @@ mod body {
         };
         rig.app.amend(&owner(), update).await.unwrap();
         let lie = async || {
-            let wanted = rig.app.get_store("shop").await.unwrap().store;
+            let wanted = rig.store("shop").await;
             let number = wanted.spec.revision.number;
             let mut report = rig.report_of(&id, "running").await;
             report.serving_revision = 3 - number;
@@ -257,22 +203,19 @@ mod body {
         };
         assert_eq!(lie().await, 2);
         rig.until("the first is wanted again", || async {
-            let store = rig.app.get_store("shop").await.unwrap().store;
+            let store = rig.store("shop").await;
             match store.spec.revision.number {
                 1 => Ok(()),
                 _ => Err(format!("{store:?}")),
             }
         })
         .await;
-        let before = rig.app.get_store("shop").await.unwrap().store;
+        let before = rig.store("shop").await;
         assert_eq!(lie().await, 1);
         // What is said after it has been heard.
-        rig.app
-            .create_store(&owner(), new_store("other"))
-            .await
-            .unwrap();
+        rig.create("other").await;
         rig.bring_up("other").await;
-        let after = rig.app.get_store("shop").await.unwrap().store;
+        let after = rig.store("shop").await;
         assert_eq!(
             (after.generation, after.spec.revision.number),
             (before.generation, 1)

@@ -18,29 +18,17 @@ mod body {
 
     use control_plane::{
         app::ForgetStore,
-        domain::session::{
-            AgentOrder, AssignmentStatus, FleetEvent, InventoryItem, NodeOrder, RetireStatus,
-            SignedReceipt,
-        },
+        domain::session::{AgentOrder, FleetEvent, NodeOrder, RetireStatus, SignedReceipt},
     };
-    use shop_proto::{NodeId, RunState, StoreId};
+    use shop_proto::RunState;
 
     use crate::harness::*;
 
     const HOUR: Duration = Duration::from_secs(3600);
 
-    async fn running(rig: &Rig) -> (StoreId, NodeId) {
-        let node = rig.node("one").await;
-        rig.app
-            .create_store(&owner(), new_store("shop"))
-            .await
-            .unwrap();
-        (rig.bring_up("shop").await, node)
-    }
-
     pub async fn stopped_at_once_and_gone_when_the_time_is_over(url: Option<&str>) {
         let rig = Rig::start(url).await;
-        let (id, node) = running(&rig).await;
+        let (id, node) = rig.running("shop").await;
         let delete = rig
             .app
             .delete_store(&owner(), later("shop", ""))
@@ -63,7 +51,7 @@ mod body {
             }
         })
         .await;
-        let view = rig.app.get_store("shop").await.unwrap().store;
+        let view = rig.store("shop").await;
         assert_eq!(view.status.as_str(), "deleting");
         assert!(view.message.contains("undelete shop"), "{}", view.message);
         for action in [
@@ -101,7 +89,7 @@ mod body {
 
     pub async fn taken_back_it_is_what_it_was(url: Option<&str>) {
         let rig = Rig::start(url).await;
-        let (id, _) = running(&rig).await;
+        let (id, _) = rig.running("shop").await;
         let caller = owner();
         let undelete = || rig.app.undelete_store(&caller, act("shop"));
         assert_eq!(undelete().await.unwrap_err().code(), "store_live");
@@ -114,7 +102,7 @@ mod body {
         rig.report(&id, "stopped").await;
         let back = undelete().await.unwrap().operation;
         rig.until_operation(&delete.id, "cancelled").await;
-        let store = rig.app.get_store("shop").await.unwrap().store;
+        let store = rig.store("shop").await;
         assert_eq!(
             (store.lifecycle.as_str(), store.spec.run_state),
             ("running", RunState::Running)
@@ -130,7 +118,7 @@ mod body {
 
     pub async fn a_named_time_is_held_and_a_wrong_one_refused(url: Option<&str>) {
         let rig = Rig::with(url, |settings| settings.delete_grace = 48 * HOUR).await;
-        let (id, node) = running(&rig).await;
+        let (id, node) = rig.running("shop").await;
         for wrong in ["0s", "yesterday", "-1h", "9000h"] {
             let refused = rig.app.delete_store(&owner(), later("shop", wrong)).await;
             assert_eq!(refused.unwrap_err().code(), "invalid_request", "{wrong}");
@@ -153,7 +141,7 @@ mod body {
 
     pub async fn now_ends_a_time_of_grace(url: Option<&str>) {
         let rig = Rig::start(url).await;
-        let (id, node) = running(&rig).await;
+        let (id, node) = rig.running("shop").await;
         let waiting = rig
             .app
             .delete_store(&owner(), later("shop", ""))
@@ -176,7 +164,7 @@ mod body {
         url: Option<&str>,
     ) {
         let rig = Rig::start(url).await;
-        let (id, node) = running(&rig).await;
+        let (id, node) = rig.running("shop").await;
         let caller = owner();
         let forget = || {
             rig.app.forget_store(
@@ -195,18 +183,10 @@ mod body {
             .unwrap()
             .operation;
         assert_eq!(forget().await.unwrap_err().code(), "node_connected");
-        rig.say(FleetEvent::NodeDown { node: node.clone() }).await;
-        rig.until("its session is over", || async {
-            let view = rig.app.get_node(&node).await.unwrap();
-            match view.status.as_str() {
-                "unreachable" => Ok(()),
-                seen => Err(seen.to_owned()),
-            }
-        })
-        .await;
+        rig.down(&node).await;
         rig.pass(Duration::from_secs(60));
         rig.until("it says why it is not gone", || async {
-            let store = rig.app.get_store("shop").await.unwrap().store;
+            let store = rig.store("shop").await;
             match (store.status.as_str(), store.reason.as_str()) {
                 ("deleting", "node_unreachable") => Ok(()),
                 _ => Err(format!("{store:?}")),
@@ -228,23 +208,9 @@ mod body {
             "not_found"
         );
         // Its name is free again, and the node is not asked to take the old one for the new one.
-        rig.app
-            .create_store(&owner(), new_store("shop"))
-            .await
-            .unwrap();
-        rig.orders.nodes.lock().unwrap().clear();
-        let mut back = hello();
-        back.inventory = vec![InventoryItem {
-            store: id.clone(),
-            generation: 1,
-            spec_digest: None,
-            retiring: false,
-        }];
-        rig.say(FleetEvent::NodeUp {
-            node: node.clone(),
-            hello: back,
-        })
-        .await;
+        rig.create("shop").await;
+        rig.forget_orders();
+        rig.up_with(&node, &id, 1).await;
         rig.retired(&id, &node, "gone").await;
         rig.node_order("its end there is recorded", |_, order| {
             matches!(order, NodeOrder::RetireRecorded { store } if *store == id).then_some(())
@@ -258,7 +224,7 @@ mod body {
     /// From a session or a replica that was slower than the deletion: the node has forgotten its tombstone and makes the store anew.
     pub async fn an_assignment_that_arrives_after_the_end_is_taken_down(url: Option<&str>) {
         let rig = Rig::start(url).await;
-        let (id, node) = running(&rig).await;
+        let (id, node) = rig.running("shop").await;
         let delete = rig
             .app
             .delete_store(&owner(), now("shop"))
@@ -267,19 +233,8 @@ mod body {
             .operation;
         rig.retired(&id, &node, "gone").await;
         rig.until_operation(&delete.id, "succeeded").await;
-        let said = |state: &str| FleetEvent::Assignment {
-            node: node.clone(),
-            status: AssignmentStatus {
-                store: id.clone(),
-                generation: 1,
-                plan_digest: None,
-                state: state.to_owned(),
-                code: String::new(),
-                message: String::new(),
-            },
-        };
-        rig.orders.nodes.lock().unwrap().clear();
-        rig.say(said("accepted")).await;
+        rig.forget_orders();
+        rig.assigned(&node, &id, ("accepted", "")).await;
         rig.retired(&id, &node, "gone").await;
         rig.node_order("its second end is recorded", |_, order| {
             matches!(order, NodeOrder::RetireRecorded { store } if *store == id).then_some(())
@@ -294,16 +249,9 @@ mod body {
 
     pub async fn a_receipt_that_does_not_hold_keeps_the_record(url: Option<&str>) {
         let rig = Rig::start(url).await;
-        let (id, node) = running(&rig).await;
+        let (id, node) = rig.running("shop").await;
         rig.app.delete_store(&owner(), now("shop")).await.unwrap();
-        let generation = rig
-            .app
-            .get_store("shop")
-            .await
-            .unwrap()
-            .store
-            .generation
-            .get();
+        let generation = rig.store("shop").await.generation.get();
         rig.say(FleetEvent::Retirement {
             node: node.clone(),
             status: RetireStatus {
@@ -344,7 +292,7 @@ mod body {
 
     pub async fn the_database_refuses_what_the_state_machine_does(url: Option<&str>) {
         let rig = Rig::start(url).await;
-        let (id, node) = running(&rig).await;
+        let (id, node) = rig.running("shop").await;
         let raw = |sql: &'static str| rig.raw(sql, id.as_str());
         for illegal in [
             "UPDATE stores SET lifecycle = 'deleted' WHERE id = $1",
@@ -375,13 +323,7 @@ mod body {
             assert!(raw(illegal).await.is_err(), "{illegal}");
         }
         rig.retired(&id, &node, "gone").await;
-        rig.until("it is gone", || async {
-            match rig.app.get_store("shop").await {
-                Err(_) => Ok(()),
-                Ok(view) => Err(format!("{view:?}")),
-            }
-        })
-        .await;
+        rig.until_gone("shop").await;
         for illegal in [
             "UPDATE stores SET lifecycle = 'deleting' WHERE id = $1",
             "UPDATE stores SET lifecycle = 'running' WHERE id = $1",

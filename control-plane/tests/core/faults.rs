@@ -19,9 +19,7 @@ mod body {
 
     use control_plane::{
         app::ListEvents,
-        domain::session::{
-            AgentOrder, AssignmentStatus, FleetEvent, InventoryItem, NodeOrder, ReplicaReport,
-        },
+        domain::session::{AgentOrder, FleetEvent, NodeOrder, ReplicaReport},
     };
     use shop_proto::{NodeId, ReplicaKey, StoreId};
 
@@ -30,13 +28,8 @@ mod body {
     pub async fn fails_at_the_deadline_with_the_cause(url: Option<&str>) {
         let rig = Rig::start(url).await;
         rig.node("one").await;
-        let create = rig
-            .app
-            .create_store(&owner(), new_store("shop"))
-            .await
-            .unwrap()
-            .operation;
-        let id = rig.app.get_store("shop").await.unwrap().store.id;
+        let create = rig.create("shop").await;
+        let id = rig.store("shop").await.id;
         let node = rig.prepare(&id).await;
         rig.enrol(&id, &node).await;
         let mut report = rig.report_of(&id, "starting").await;
@@ -90,13 +83,8 @@ mod body {
     pub async fn the_clock_stops_while_secrets_are_awaited(url: Option<&str>) {
         let rig = Rig::start(url).await;
         rig.node("one").await;
-        let create = rig
-            .app
-            .create_store(&owner(), new_store("shop"))
-            .await
-            .unwrap()
-            .operation;
-        let id = rig.app.get_store("shop").await.unwrap().store.id;
+        let create = rig.create("shop").await;
+        let id = rig.store("shop").await.id;
         let node = rig.prepare(&id).await;
         rig.enrol(&id, &node).await;
         let mut report = rig.report_of(&id, "waiting").await;
@@ -119,67 +107,22 @@ mod body {
 
     pub async fn an_unreachable_node_is_said_and_over(url: Option<&str>) {
         let rig = Rig::start(url).await;
-        let node = rig.node("one").await;
-        rig.app
-            .create_store(&owner(), new_store("shop"))
-            .await
-            .unwrap();
-        let id = rig.bring_up("shop").await;
-        rig.say(FleetEvent::NodeDown { node: node.clone() }).await;
-        rig.until("the node is down", || async {
-            let view = rig.app.get_node(&node).await.unwrap();
-            if view.status.as_str() == "unreachable" {
-                Ok(())
-            } else {
-                Err(format!("{view:?}"))
-            }
-        })
-        .await;
-        assert_eq!(
-            rig.app
-                .get_store("shop")
-                .await
-                .unwrap()
-                .store
-                .status
-                .as_str(),
-            "running"
-        );
+        let (id, node) = rig.running("shop").await;
+        rig.down(&node).await;
+        assert_eq!(rig.store("shop").await.status.as_str(), "running");
         rig.pass(Duration::from_secs(31));
         rig.until_status("shop", "unreachable").await;
-        let mut hello = hello();
-        hello.inventory = vec![InventoryItem {
-            store: id,
-            generation: 1,
-            spec_digest: None,
-            retiring: false,
-        }];
-        rig.say(FleetEvent::NodeUp { node, hello }).await;
+        rig.up_with(&node, &id, 1).await;
         rig.until_status("shop", "running").await;
         rig.stop().await;
     }
 
     pub async fn a_node_that_forgot_is_told_again(url: Option<&str>) {
         let rig = Rig::start(url).await;
-        let node = rig.node("one").await;
-        rig.app
-            .create_store(&owner(), new_store("shop"))
-            .await
-            .unwrap();
-        let id = rig.bring_up("shop").await;
-        rig.orders.nodes.lock().unwrap().clear();
-        let mut hello = hello();
-        hello.inventory = vec![InventoryItem {
-            store: "zzzzzzzzzzzz".parse().unwrap(),
-            generation: 1,
-            spec_digest: None,
-            retiring: false,
-        }];
-        rig.say(FleetEvent::NodeUp {
-            node: node.clone(),
-            hello,
-        })
-        .await;
+        let (id, node) = rig.running("shop").await;
+        rig.forget_orders();
+        rig.up_with(&node, &"zzzzzzzzzzzz".parse().unwrap(), 1)
+            .await;
         rig.node_order("assigned again", |_, order| {
             matches!(order, NodeOrder::Assign { store, .. } if *store == id).then_some(())
         })
@@ -205,46 +148,19 @@ mod body {
 
     pub async fn a_control_plane_from_a_backup_orders_nothing(url: Option<&str>) {
         let rig = Rig::start(url).await;
-        let node = rig.node("one").await;
-        rig.app
-            .create_store(&owner(), new_store("shop"))
-            .await
-            .unwrap();
-        let id = rig.bring_up("shop").await;
-        rig.orders.nodes.lock().unwrap().clear();
-        rig.orders.agents.lock().unwrap().clear();
-        let mut hello = hello();
-        hello.inventory = vec![InventoryItem {
-            store: id.clone(),
-            generation: 9,
-            spec_digest: None,
-            retiring: false,
-        }];
-        rig.say(FleetEvent::NodeUp { node, hello }).await;
+        let (id, node) = rig.running("shop").await;
+        rig.forget_orders();
+        rig.up_with(&node, &id, 9).await;
         rig.say(FleetEvent::AgentUp {
             store: id.clone(),
             hello: agent_hello(9),
         })
         .await;
-        rig.until("it says so", || async {
-            let store = rig.app.get_store("shop").await.unwrap().store;
-            if store.reason == "needs_review" && store.on_agent.generation == 9 {
-                Ok(())
-            } else {
-                Err(format!("{store:?}"))
-            }
+        rig.until_store("shop", "it says so", |store| {
+            store.reason == "needs_review" && store.on_agent.generation == 9
         })
         .await;
-        assert_eq!(
-            rig.app
-                .get_store("shop")
-                .await
-                .unwrap()
-                .store
-                .status
-                .as_str(),
-            "running"
-        );
+        assert_eq!(rig.store("shop").await.status.as_str(), "running");
         let orders = rig.orders.nodes.lock().unwrap().clone();
         assert!(orders.is_empty(), "{orders:?}");
         // An operator's word takes it over, above what they hold.
@@ -255,13 +171,8 @@ mod body {
         })
         .await;
         rig.report(&id, "running").await;
-        rig.until("taken over", || async {
-            let store = rig.app.get_store("shop").await.unwrap().store;
-            if store.reason.is_empty() && store.status.as_str() == "running" {
-                Ok(())
-            } else {
-                Err(format!("{store:?}"))
-            }
+        rig.until_store("shop", "taken over", |store| {
+            store.reason.is_empty() && store.status.as_str() == "running"
         })
         .await;
         rig.stop().await;
@@ -269,12 +180,7 @@ mod body {
 
     pub async fn removed_nodes_finish_deletions(url: Option<&str>) {
         let rig = Rig::start(url).await;
-        let node = rig.node("one").await;
-        rig.app
-            .create_store(&owner(), new_store("shop"))
-            .await
-            .unwrap();
-        rig.bring_up("shop").await;
+        let (_, node) = rig.running("shop").await;
         let remove = || control_plane::app::RemoveNode {
             node: node.clone(),
             reason: String::new(),
@@ -309,49 +215,26 @@ mod body {
     pub async fn what_was_refused_is_offered_again_to_a_new_session(url: Option<&str>) {
         let rig = Rig::start(url).await;
         let node = rig.node("one").await;
-        rig.app
-            .create_store(&owner(), new_store("shop"))
-            .await
-            .unwrap();
-        let id = rig.app.get_store("shop").await.unwrap().store.id;
+        rig.create("shop").await;
+        let id = rig.store("shop").await.id;
         let assigned =
             |_: &NodeId, order: &NodeOrder| matches!(order, NodeOrder::Assign { .. }).then_some(());
         rig.node_order("assigned", assigned).await;
-        rig.say(FleetEvent::Assignment {
-            node: node.clone(),
-            status: AssignmentStatus {
-                store: id.clone(),
-                generation: 1,
-                plan_digest: None,
-                state: "refused".to_owned(),
-                code: "template_untrusted".to_owned(),
-                message: "upgrade".to_owned(),
-            },
+        rig.assigned(&node, &id, ("refused", "template_untrusted"))
+            .await;
+        rig.until_store("shop", "the refusal is the reason", |store| {
+            store.reason == "template_untrusted"
         })
         .await;
-        rig.until("the refusal is the reason", || async {
-            let store = rig.app.get_store("shop").await.unwrap().store;
-            if store.reason == "template_untrusted" {
-                Ok(())
-            } else {
-                Err(format!("{store:?}"))
-            }
-        })
-        .await;
-        rig.orders.nodes.lock().unwrap().clear();
+        rig.forget_orders();
         rig.say(FleetEvent::NodeUp {
             node,
             hello: hello(),
         })
         .await;
         rig.node_order("assigned again", assigned).await;
-        rig.until("the reason is gone", || async {
-            let store = rig.app.get_store("shop").await.unwrap().store;
-            if store.reason.is_empty() {
-                Ok(())
-            } else {
-                Err(format!("{store:?}"))
-            }
+        rig.until_store("shop", "the reason is gone", |store| {
+            store.reason.is_empty()
         })
         .await;
         rig.stop().await;
@@ -361,18 +244,15 @@ mod body {
     pub async fn what_passes_by_itself_is_asked_again_and_told_once(url: Option<&str>) {
         let rig = Rig::start(url).await;
         let node = rig.node("one").await;
-        rig.app
-            .create_store(&owner(), new_store("shop"))
-            .await
-            .unwrap();
-        let id = rig.app.get_store("shop").await.unwrap().store.id;
+        rig.create("shop").await;
+        let id = rig.store("shop").await.id;
         let assigned =
             |_: &NodeId, order: &NodeOrder| matches!(order, NodeOrder::Assign { .. }).then_some(());
         let reason = |wanted: &'static str| {
             let rig = &rig;
             async move {
                 rig.until(wanted, || async {
-                    let store = rig.app.get_store("shop").await.unwrap().store;
+                    let store = rig.store("shop").await;
                     if store.reason == wanted {
                         Ok(())
                     } else {
@@ -384,19 +264,8 @@ mod body {
         };
         for _ in 0..2 {
             rig.node_order("assigned", assigned).await;
-            rig.orders.nodes.lock().unwrap().clear();
-            rig.say(FleetEvent::Assignment {
-                node: node.clone(),
-                status: AssignmentStatus {
-                    store: id.clone(),
-                    generation: 1,
-                    plan_digest: None,
-                    state: "refused".to_owned(),
-                    code: "node_disk".to_owned(),
-                    message: "no space left".to_owned(),
-                },
-            })
-            .await;
+            rig.forget_orders();
+            rig.assigned(&node, &id, ("refused", "node_disk")).await;
             reason("node_disk").await;
         }
         rig.prepare(&id).await;
@@ -405,7 +274,7 @@ mod body {
         let desired = |_: &StoreId, order: &AgentOrder| {
             matches!(order, AgentOrder::Desired { .. }).then_some(())
         };
-        rig.orders.agents.lock().unwrap().clear();
+        rig.forget_orders();
         rig.say(FleetEvent::Refused {
             store: id.clone(),
             generation: 1,
@@ -434,10 +303,7 @@ mod body {
 
     pub async fn a_locked_database_is_said_and_nothing_is_lost(url: Option<&str>) {
         let (rig, _events) = Rig::idle(url, |_| {}).await;
-        rig.app
-            .create_store(&owner(), new_store("before"))
-            .await
-            .unwrap();
+        rig.create("before").await;
         // Somebody else has the turn and does not give it back.
         let held = rig.db.write().await.unwrap();
         let refused = rig
@@ -447,21 +313,12 @@ mod body {
             .unwrap_err();
         assert_eq!(refused.code(), "database_busy");
         assert_eq!(
-            rig.app
-                .get_store("before")
-                .await
-                .unwrap()
-                .store
-                .name
-                .as_str(),
+            rig.store("before").await.name.as_str(),
             "before",
             "reading goes on"
         );
         drop(held);
-        rig.app
-            .create_store(&owner(), new_store("during"))
-            .await
-            .unwrap();
+        rig.create("during").await;
         rig.stop().await;
     }
 }

@@ -476,6 +476,7 @@ pub fn capacity(gib: u64) -> Capacity {
         edge_scheme: "http".to_owned(),
         edge_port: 8080,
         images: Vec::new(),
+        allowed_images: Vec::new(),
     }
 }
 

@@ -9,6 +9,9 @@ mod life;
 mod records;
 mod refusals;
 mod rollouts;
+mod room;
+mod rotation;
+mod support;
 
 /// One test on every database there is.
 macro_rules! on_every_database {

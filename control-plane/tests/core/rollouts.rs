@@ -5,6 +5,8 @@ use crate::on_every_database;
 on_every_database! {
     wave_after_wave_until_all_are_updated,
     a_failure_halts_it_in_the_canary_wave_and_resume_forgives,
+    a_wave_may_fail_as_far_as_was_said_and_the_canary_never,
+    a_key_begins_one_rollout_however_often_it_comes,
     who_cannot_take_part_is_skipped_and_nothing_is_written_on_a_dry_run,
     an_abort_leaves_what_is_done_or_takes_it_back,
     operations_are_cancelled_while_that_is_possible,
@@ -34,10 +36,7 @@ mod body {
         rig.node("one").await;
         let mut ids = Vec::new();
         for name in ["aa", "bb", "cc"] {
-            rig.app
-                .create_store(&owner(), new_store(name))
-                .await
-                .unwrap();
+            rig.create(name).await;
             ids.push(rig.bring_up(name).await);
         }
         ids
@@ -88,7 +87,7 @@ mod body {
 
     /// The agent tried the wanted revision and took it back.
     async fn take_back(rig: &Rig, id: &StoreId) {
-        let store = rig.app.get_store(id.as_str()).await.unwrap().store;
+        let store = rig.store(id.as_str()).await;
         let mut report = rig.report_of(id, "running").await;
         report.serving_revision = 1;
         report.held_back = Some(HeldBackReport {
@@ -169,12 +168,97 @@ mod body {
         assert!(halted.rollout.message.contains("aa"), "{halted:?}");
         assert_eq!(halted.members[0].reason, "update_bad_minute");
         for name in ["bb", "cc"] {
-            let store = rig.app.get_store(name).await.unwrap().store;
+            let store = rig.store(name).await;
             assert_eq!(store.spec.revision.number, 1, "{name} was not touched");
         }
         act_on(&rig, &id, RolloutEvent::Resume).await.unwrap();
         let order = ["failed", "updating", "waiting"];
         until(&rig, &id, "it goes on", |view| states(view) == order).await;
+        rig.stop().await;
+    }
+
+    pub async fn a_wave_may_fail_as_far_as_was_said_and_the_canary_never(url: Option<&str>) {
+        let rig = Rig::start(url).await;
+        let stores = three(&rig).await;
+        let mut tolerant = wish();
+        tolerant.max_failures = 1;
+        let both = StartRollout {
+            max_failures_percent: 50,
+            ..tolerant.clone()
+        };
+        match rig.app.start_rollout(&owner(), both).await {
+            Err(AppError::Invalid { problems }) => {
+                assert_eq!(problems[0].pointer, "/max_failures_percent");
+            }
+            other => panic!("{other:?}"),
+        }
+        let id = rig
+            .app
+            .start_rollout(&owner(), tolerant)
+            .await
+            .unwrap()
+            .rollout
+            .id;
+        let updating = |index: usize| {
+            move |view: &RolloutView| view.members[index].state == MemberState::Updating
+        };
+        until(&rig, &id, "the canary is updated", updating(0)).await;
+        take_back(&rig, &stores[0]).await;
+        let halted = until(&rig, &id, "it halts", |view| {
+            view.rollout.state.as_str() == "halted"
+        })
+        .await;
+        assert!(halted.rollout.message.contains("wave 0"), "{halted:?}");
+        act_on(&rig, &id, RolloutEvent::Resume).await.unwrap();
+        until(&rig, &id, "it goes on", updating(1)).await;
+        take_back(&rig, &stores[1]).await;
+        // One of its wave may, and what was forgiven before is not counted again.
+        until(&rig, &id, "the next wave begins", updating(2)).await;
+        rig.report(&stores[2], "running").await;
+        let ended = until(&rig, &id, "the end", |view| view.rollout.state.ended()).await;
+        assert_eq!(ended.rollout.state.as_str(), "succeeded");
+        assert_eq!(states(&ended), ["failed", "failed", "done"]);
+        rig.stop().await;
+    }
+
+    pub async fn a_key_begins_one_rollout_however_often_it_comes(url: Option<&str>) {
+        let rig = Rig::start(url).await;
+        three(&rig).await;
+        let keyed = || StartRollout {
+            idempotency_key: Some("once".to_owned()),
+            ..wish()
+        };
+        let start = |input: StartRollout| {
+            let app = rig.app.clone();
+            async move { app.start_rollout(&owner(), input).await }
+        };
+        // A preview begins nothing, and uses no key up.
+        let dry = StartRollout {
+            dry_run: true,
+            ..keyed()
+        };
+        start(dry).await.unwrap();
+        let (first, second) = tokio::join!(start(keyed()), start(keyed()));
+        let (first, second) = (first.unwrap().rollout.id, second.unwrap().rollout.id);
+        assert_eq!(first, second);
+        until(&rig, &first, "the canary is updated", |view| {
+            view.members[0].state == MemberState::Updating
+        })
+        .await;
+        assert_eq!(start(keyed()).await.unwrap().rollout.id, first);
+        let listed = rig.app.list_rollouts(PageRequest::default()).await.unwrap();
+        assert_eq!(listed.items.len(), 1);
+        let other = StartRollout {
+            canary: 2,
+            ..keyed()
+        };
+        let refused = start(other).await.unwrap_err();
+        assert_eq!(refused.code(), "idempotency_mismatch");
+        // One key is one request, whatever is asked for.
+        let mut store = new_store("dd");
+        store.idempotency_key = Some("once".to_owned());
+        let refused = rig.app.create_store(&owner(), store).await.unwrap_err();
+        assert_eq!(refused.code(), "idempotency_mismatch");
         rig.stop().await;
     }
 
@@ -240,7 +324,7 @@ mod body {
         .await;
         let left = act_on(&rig, &id, RolloutEvent::Abort).await.unwrap();
         assert_eq!(left.rollout.state.as_str(), "aborted");
-        let touched = rig.app.get_store("aa").await.unwrap().store;
+        let touched = rig.store("aa").await;
         assert_eq!(touched.spec.revision.number, 2);
         let back = RolloutAction {
             rollout: id.clone(),
@@ -253,7 +337,7 @@ mod body {
             view.members[0].state == MemberState::WentBack
         })
         .await;
-        let touched = rig.app.get_store("aa").await.unwrap().store;
+        let touched = rig.store("aa").await;
         assert_eq!(touched.spec.revision.number, 1);
         // The one under way comes to its end first.
         rig.report(&stores[1], "running").await;
@@ -275,12 +359,7 @@ mod body {
             async move { app.cancel_operation(&owner(), input).await }
         };
         assert_eq!(cancel("nothing").await.unwrap_err().code(), "not_found");
-        let create = rig
-            .app
-            .create_store(&owner(), new_store("shop"))
-            .await
-            .unwrap()
-            .operation;
+        let create = rig.create("shop").await;
         let stop = cancel(&create.id).await.unwrap().operation;
         assert_eq!(stop.kind.as_str(), "stop");
         rig.until_operation(&create.id, "cancelled").await;
@@ -347,8 +426,8 @@ mod body {
             ..CloneStore::default()
         };
         rig.app.clone_store(&owner(), input.clone()).await.unwrap();
-        let first = rig.app.get_store("first").await.unwrap().store;
-        let second = rig.app.get_store("second").await.unwrap().store;
+        let first = rig.store("first").await;
+        let second = rig.store("second").await;
         assert_ne!(first.id, second.id);
         assert_eq!(
             first.spec.revision.parameters,
@@ -377,11 +456,8 @@ mod body {
         let rig = Rig::start(url).await;
         let node = rig.node("one").await;
         for name in ["aa", "bb", "cc"] {
-            rig.app
-                .create_store(&owner(), new_store(name))
-                .await
-                .unwrap();
-            let id = rig.app.get_store(name).await.unwrap().store.id;
+            rig.create(name).await;
+            let id = rig.store(name).await.id;
             rig.prepare(&id).await;
         }
         rig.pass(Duration::from_secs(700));
@@ -391,12 +467,7 @@ mod body {
         let view = rig.app.get_node(&node).await.unwrap();
         assert_eq!(view.node.breaker.failures, 3);
         assert!(view.node.breaker.until.is_some());
-        let waits = rig
-            .app
-            .create_store(&owner(), new_store("dd"))
-            .await
-            .unwrap()
-            .operation;
+        let waits = rig.create("dd").await;
         rig.until("it waits with the reason", || async {
             let seen = rig.app.get_operation(&waits.id).await.unwrap().operation;
             match seen.reason.as_str() {

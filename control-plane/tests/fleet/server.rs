@@ -105,6 +105,7 @@ async fn from_init_to_a_certified_shop_agent() {
             edge_scheme: "http".to_owned(),
             edge_port: 80,
             images: Vec::new(),
+            allowed_images: Vec::new(),
         });
     }
     let mut session = node_session(&target, (&node, &node_key), hello)

@@ -11,7 +11,7 @@ use crate::{
 };
 
 impl World {
-    async fn power_cut(&mut self) {
+    pub async fn power_cut(&mut self) {
         self.plane.kill();
         self.plane.spawn().await;
     }
@@ -113,7 +113,7 @@ async fn at_twenty_random_moments_nothing_acknowledged_is_lost() {
 }
 
 /// After so many messages from now, or when the fleet has nothing more to say.
-async fn moment(nodes: &[Node; 2], messages: u64) {
+pub async fn moment(nodes: &[Node; 2], messages: u64) {
     let (mut one, mut two) = (nodes[0].seen(), nodes[1].seen());
     let total = |one: u64, two: u64| one + two;
     let goal = total(*one.borrow(), *two.borrow()) + messages;

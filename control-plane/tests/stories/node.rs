@@ -77,6 +77,7 @@ pub fn capacity(gib: u64, disk_used_percent: u64) -> wire::Capacity {
         edge_scheme: "http".to_owned(),
         edge_port: 8080,
         images: Vec::new(),
+        allowed_images: vec!["own-repository".to_owned()],
     }
 }
 

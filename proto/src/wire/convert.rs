@@ -165,6 +165,7 @@ impl From<&Spec> for api::Spec {
             maintenance,
             hold_until_unix_ms,
             watch,
+            rotations,
         } = spec;
         Self {
             format: *format,
@@ -186,6 +187,7 @@ impl From<&Spec> for api::Spec {
             maintenance: *maintenance,
             hold_until_unix_ms: hold_until_unix_ms.unwrap_or(0),
             watch: watch.as_ref().map(Into::into),
+            rotations: rotations.clone().into_iter().collect(),
         }
     }
 }
@@ -253,6 +255,7 @@ impl TryFrom<api::Spec> for Spec {
             maintenance,
             hold_until_unix_ms,
             watch,
+            rotations,
         } = spec;
         if format != SPEC_FORMAT {
             return Err(WireError::at(
@@ -298,6 +301,7 @@ impl TryFrom<api::Spec> for Spec {
             maintenance,
             hold_until_unix_ms: (hold_until_unix_ms > 0).then_some(hold_until_unix_ms),
             watch: watch.map(Watch::try_from).transpose()?,
+            rotations: rotations.into_iter().collect(),
         })
     }
 }

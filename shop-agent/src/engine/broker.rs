@@ -3,7 +3,7 @@
 use std::{path::Path, time::Duration};
 
 use async_trait::async_trait;
-use shop_plan::NetworkName;
+use shop_plan::{AllowedImages, NetworkName};
 use shop_proto::{
     Digest, Generation, NodeId, PROTOCOL, ReplicaKey, ServiceName, StoreId, TrustDomain,
     wire::{broker::v1 as api, common::v1::Ack},
@@ -143,6 +143,7 @@ fn error(status: &Status) -> EngineError {
     match (status.code(), reason_of(status)) {
         (_, "unknown_plan") => EngineError::UnknownPlan,
         (_, "image_missing") => EngineError::ImageMissing(message()),
+        (_, "image_not_allowed") => EngineError::ImageNotAllowed(message()),
         (_, "volume_lost") => EngineError::VolumeLost(message()),
         (
             Code::PermissionDenied
@@ -401,6 +402,7 @@ fn listing(answer: api::ListResponse) -> Option<Listing> {
             .iter()
             .filter_map(|name| name.parse().ok())
             .collect(),
+        allowed_images: AllowedImages::told(answer.allowed_images.iter().map(String::as_str)),
     })
 }
 

@@ -6,6 +6,7 @@ use std::{
 };
 
 use async_trait::async_trait;
+use shop_plan::AllowedImages;
 use shop_proto::{Digest, ReplicaKey, ServiceName, Slot};
 use tokio::sync::Notify;
 
@@ -41,6 +42,7 @@ struct State {
     limits: BTreeMap<(Digest, ReplicaKey), Limits>,
     traffic: Traffic,
     lost_volumes: BTreeSet<ServiceName>,
+    allowed_images: AllowedImages,
     served: Vec<(Digest, Serve)>,
     broken: Vec<String>,
     networks: Vec<Network>,
@@ -167,6 +169,11 @@ impl FakeEngine {
         self.state.lock().unwrap().broken.clone()
     }
 
+    /// The node's allow-list from now on.
+    pub fn allow(&self, images: AllowedImages) {
+        self.state.lock().unwrap().allowed_images = images;
+    }
+
     /// A volume disappears.
     pub fn lose(&self, volume: ServiceName) {
         self.state.lock().unwrap().lost_volumes.insert(volume);
@@ -259,6 +266,7 @@ impl StoreEngine for FakeEngine {
                 serving: state.serving.clone(),
                 networks: state.networks.clone(),
                 lost_volumes: state.lost_volumes.clone(),
+                allowed_images: state.allowed_images.clone(),
             })
         })
         .await

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use async_trait::async_trait;
-use shop_plan::{ContainerPlan, NetworkName};
+use shop_plan::{AllowedImages, ContainerPlan, NetworkName};
 use shop_proto::{Digest, Generation, ReplicaKey, ServiceName, Slot};
 
 mod broker;
@@ -83,6 +83,8 @@ pub struct Listing {
     pub networks: Vec<Network>,
     /// Volumes that existed and are gone.
     pub lost_volumes: BTreeSet<ServiceName>,
+    /// Images that may take the place of a template's own.
+    pub allowed_images: AllowedImages,
 }
 
 /// A container as the engine sees it.
@@ -238,6 +240,9 @@ pub enum EngineError {
     /// The image is not on the node.
     #[error("an image is missing on the node: {0}")]
     ImageMissing(String),
+    /// The node's allow-list does not hold the image.
+    #[error("{0}")]
+    ImageNotAllowed(String),
     /// A volume that existed is gone; it is not made anew over what is lost.
     #[error("a volume is lost: {0}")]
     VolumeLost(String),
@@ -263,6 +268,7 @@ impl EngineError {
         match self {
             Self::UnknownPlan => "unknown_plan",
             Self::ImageMissing(_) => "image_missing",
+            Self::ImageNotAllowed(_) => "image_not_allowed",
             Self::VolumeLost(_) => "volume_lost",
             Self::Refused(_) => "refused",
             Self::Unavailable(_) => "engine_unavailable",

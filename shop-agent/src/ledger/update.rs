@@ -38,6 +38,9 @@ pub struct Update {
     /// Why it was taken back or halted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<UpdateFailure>,
+    /// Secrets that get new values with it, and which rotation of each this is.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub rotates: BTreeMap<String, u64>,
 }
 
 /// How far an update is.
@@ -244,6 +247,7 @@ impl Move {
         match self {
             Self::Settle(accepted, marks) => {
                 entries.remember_plan(marks);
+                entries.waive_rotations(&accepted.spec);
                 entries.serving = Some(*accepted);
                 entries.slot.get_or_insert(Slot::A);
             }
@@ -252,10 +256,9 @@ impl Move {
                     .update
                     .take_if(|update| update.phase == Phase::Switched && !update.closed);
                 if let Some(switched) = switched {
-                    entries.remember_plan(marks);
-                    entries.serving = Some(switched.to);
-                    entries.slot = Some(switched.slot);
+                    entries.come_into_force(&switched, marks);
                 }
+                entries.begin_rotation(&update.rotates);
                 entries.update = Some(*update);
             }
             Self::Abandon => entries.update = None,
@@ -377,6 +380,9 @@ impl Entries {
 
     fn come_into_force(&mut self, update: &Update, marks: Marks) {
         self.remember_plan(marks);
+        if self.slot != Some(update.slot) && !update.rotates.is_empty() {
+            self.keep_rotation();
+        }
         self.serving = Some(update.to.clone());
         self.slot = Some(update.slot);
     }

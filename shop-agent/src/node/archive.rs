@@ -8,6 +8,7 @@ use std::{
 };
 
 use serde::Deserialize;
+use shop_plan::AllowedImages;
 
 /// A tar archive's unit.
 const BLOCK: usize = 512;
@@ -29,7 +30,9 @@ pub enum ArchiveError {
     #[error("its list of images cannot be understood")]
     List(#[from] serde_json::Error),
     /// An image of somebody else.
-    #[error("it holds {0}, which is no image of Shopfleet; nothing of it was loaded")]
+    #[error(
+        "it holds {0}, which is no image of Shopfleet and not on the node's allow-list; nothing of it was loaded"
+    )]
     Foreign(String),
 }
 
@@ -43,12 +46,12 @@ struct Entry {
 /// The images in the archive, by tag.
 ///
 /// # Errors
-/// When it is no archive, or holds an image that is not ours.
-pub fn images(path: &Path) -> Result<Vec<String>, ArchiveError> {
-    tags(&manifest(BufReader::new(File::open(path)?))?)
+/// When it is no archive, or holds an image that is neither ours nor one that the host's administrator allows.
+pub fn images(path: &Path, allowed: &AllowedImages) -> Result<Vec<String>, ArchiveError> {
+    tags(&manifest(BufReader::new(File::open(path)?))?, allowed)
 }
 
-fn tags(manifest: &[u8]) -> Result<Vec<String>, ArchiveError> {
+fn tags(manifest: &[u8], allowed: &AllowedImages) -> Result<Vec<String>, ArchiveError> {
     let entries: Vec<Entry> = serde_json::from_slice(manifest)?;
     let mut all = Vec::new();
     for entry in entries {
@@ -58,7 +61,7 @@ fn tags(manifest: &[u8]) -> Result<Vec<String>, ArchiveError> {
         }
         all.extend(tags);
     }
-    match all.iter().find(|tag| !ours(tag)) {
+    match all.iter().find(|tag| !ours(tag) && !allowed.names(tag)) {
         Some(foreign) => Err(ArchiveError::Foreign(foreign.clone())),
         None if all.is_empty() => Err(ArchiveError::Malformed),
         None => Ok(all),
@@ -153,11 +156,13 @@ mod tests {
         let list = br#"[{"Config":"c","RepoTags":["shopfleet/mariadb:1"],"Layers":[]}]"#;
         let archive = tar(&[("abc/layer.tar", &[7; 1300]), ("manifest.json", list)]);
         let found = manifest(Cursor::new(archive)).unwrap();
-        assert_eq!(tags(&found).unwrap(), ["shopfleet/mariadb:1"]);
+        let allowed = AllowedImages::builtin();
+        assert_eq!(tags(&found, &allowed).unwrap(), ["shopfleet/mariadb:1"]);
     }
 
     #[test]
-    fn what_is_not_ours_is_refused_by_name() {
+    fn what_is_not_ours_is_refused_by_name_unless_the_administrator_allows_it() {
+        let allowed = AllowedImages::builtin();
         for foreign in [
             "mariadb:1",
             "shopfleet/x:latest",
@@ -165,14 +170,21 @@ mod tests {
             "shopfleet/:1",
         ] {
             let list = format!(r#"[{{"RepoTags":["shopfleet/base:1","{foreign}"]}}]"#);
-            let error = tags(list.as_bytes()).unwrap_err();
+            let error = tags(list.as_bytes(), &allowed).unwrap_err();
             assert!(error.to_string().contains(foreign), "{error}");
         }
         assert!(matches!(
-            tags(br#"[{"RepoTags":null}]"#),
+            tags(br#"[{"RepoTags":null}]"#, &allowed),
             Err(ArchiveError::Foreign(_))
         ));
-        assert!(matches!(tags(b"[]"), Err(ArchiveError::Malformed)));
+        assert!(matches!(
+            tags(b"[]", &allowed),
+            Err(ArchiveError::Malformed)
+        ));
+        let list = br#"[{"RepoTags":["example/php:8.2"]}]"#;
+        assert!(tags(list, &allowed).is_err());
+        let allowed = AllowedImages::read("example/php:8.*").unwrap();
+        assert_eq!(tags(list, &allowed).unwrap(), ["example/php:8.2"]);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
+    allowed,
     context::{Node, now_unix_ms},
     outbox::{Note, Severity},
 };
@@ -31,6 +32,8 @@ pub struct Capacity {
     pub edge_port: u16,
     /// Tags of the images that plans may name.
     pub images: Vec<String>,
+    /// Rules of the allow-list: which of them may take the place of a template's own.
+    pub allowed_images: Vec<String>,
 }
 
 /// Looks now. What cannot be read counts as nothing.
@@ -54,6 +57,7 @@ pub async fn measure(node: &Node) -> Capacity {
             node.args.edge_http
         },
         images,
+        allowed_images: allowed::list(node).await.texts(),
     }
 }
 

@@ -13,6 +13,8 @@ use tokio::sync::{Notify, Semaphore, watch};
 
 use super::{
     docker::Engine,
+    doors::Doors,
+    edge::Standing,
     firewall::Firewall,
     ipam::{self, Cidr},
     outbox::Outbox,
@@ -61,8 +63,12 @@ pub struct Node {
     pub publishing: Semaphore,
     /// Turns of stores whose agent is replaced.
     pub replacing: Semaphore,
+    /// Which edge gets new connections.
+    pub edge: Arc<Standing>,
     /// The firewall table as it was loaded.
     pub firewall: Firewall,
+    /// Doors of containers that end.
+    pub doors: Doors,
     /// What buyers were answered.
     pub traffic: Traffic,
     /// Content ids of images, as seen last.

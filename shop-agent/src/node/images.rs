@@ -11,6 +11,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{
+    allowed,
     archive::{self, ArchiveError},
     context::Node,
     docker::EngineError,
@@ -91,6 +92,7 @@ pub async fn load(node: &Node, directory: &Path) -> Result<(), ImagesError> {
     if archives.is_empty() {
         return Err(ImagesError::Empty(directory.to_path_buf()));
     }
+    let allowed = allowed::list(node).await;
     for path in archives {
         let name = path
             .file_name()
@@ -104,8 +106,8 @@ pub async fn load(node: &Node, directory: &Path) -> Result<(), ImagesError> {
         {
             continue;
         }
-        let tags =
-            archive::images(&path).map_err(|error| ImagesError::Archive(path.clone(), error))?;
+        let tags = archive::images(&path, &allowed)
+            .map_err(|error| ImagesError::Archive(path.clone(), error))?;
         tracing::info!(archive = %path.display(), images = tags.len(), "loading images");
         node.engine.load_images(&path).await?;
         let mut images = BTreeMap::new();

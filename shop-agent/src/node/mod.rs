@@ -1,11 +1,13 @@
 //! The node role: owns Docker, addresses, the firewall and the edge of one host; runs the broker of each store; keeps shop agents running.
 //! Holds no store secret and decides nothing about what a store should be.
 
+mod allowed;
 mod archive;
 mod broker;
 mod capacity;
 mod context;
 mod docker;
+mod doors;
 mod edge;
 mod firewall;
 mod forward;
@@ -46,6 +48,7 @@ pub use settings::NodeArgs;
 use self::{
     context::{Images, Node, Stores, boot_id},
     docker::{Engine, EngineError},
+    doors::Doors,
     firewall::Firewall,
     join::Joined,
     outbox::Outbox,
@@ -85,6 +88,9 @@ pub async fn run(args: NodeArgs) -> anyhow::Result<()> {
     }
     // Before anything of a store runs.
     firewall::assert(&node).await?;
+    if let Err(error) = doors::remove(&node.id).await {
+        tracing::warn!(%error, "doors that were shut before stay so for a while");
+    }
     start(&node);
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -114,7 +120,8 @@ fn node(args: NodeArgs, joined: Joined, engine: Engine) -> anyhow::Result<Node> 
         .parse()?;
     Ok(Node {
         id: record.id.clone(),
-        traffic: Traffic::new(edge::access_log(&paths)),
+        traffic: Traffic::new(edge::access_logs(&paths)),
+        edge: Arc::new(edge::Standing::load(&paths)?),
         state: Arc::new(State::load(paths.clone(), &record, pool)?),
         record,
         args,
@@ -132,6 +139,7 @@ fn node(args: NodeArgs, joined: Joined, engine: Engine) -> anyhow::Result<Node> 
         publishing: Semaphore::new(1),
         replacing: Semaphore::new(prepare::REPLACED_AT_ONCE),
         firewall: Firewall::default(),
+        doors: Doors::default(),
         images: Images::default(),
         boot_id: boot_id(),
         tasks: Tasks::default(),

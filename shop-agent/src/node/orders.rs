@@ -6,6 +6,7 @@ use shop_proto::{Digest, Generation, Spec, StoreId};
 use shop_seal::{Roster, RosterError};
 
 use super::{
+    allowed,
     context::{Node, plan_of},
     outbox::{Progress, Reason, Stage, Status},
     retire::word,
@@ -96,6 +97,8 @@ async fn take(node: &Arc<Node>, assignment: Assignment) -> Result<(Digest, Accep
         };
         refuse(code, error.to_string())
     })?;
+    let record = node.state.store(&store);
+    allowed::of_order(node, record.as_deref(), &plan).await?;
     let plan_digest = plan.digest();
     let order = Order {
         store,

@@ -75,6 +75,12 @@ impl Paths {
         self.state.join("quarantine.json")
     }
 
+    /// The images that the host's administrator allows in place of the templates' own.
+    #[must_use]
+    pub fn allowed_images_file(&self) -> PathBuf {
+        self.state.join("allowed-images")
+    }
+
     /// Which image archives were loaded.
     #[must_use]
     pub fn images_file(&self) -> PathBuf {
@@ -123,10 +129,10 @@ impl Paths {
         self.run.join("names")
     }
 
-    /// What the edge sees: its admin socket and its configuration.
+    /// Which of the two places of the edge gets new connections.
     #[must_use]
-    pub fn edge_run(&self) -> PathBuf {
-        self.run.join("edge")
+    pub fn edge_file(&self) -> PathBuf {
+        self.state.join("edge.json")
     }
 
     /// The edge's ACME account and certificates.

@@ -7,6 +7,7 @@ use shop_plan::{NetworkName, StorePlan, names::label};
 use shop_proto::{ReplicaKey, RunState, Slot};
 
 use super::{
+    allowed::ImageRefused,
     broker,
     context::{Node, PlanError, Rendered, Store},
     docker::{ContainerSpec, EngineError, Scope, Urgency},
@@ -58,7 +59,12 @@ impl PrepareError {
     #[must_use]
     pub fn reason(&self) -> Reason {
         let code = match self {
-            Self::Replica(ReplicaError::Engine(EngineError::ImageMissing)) => "image_missing",
+            Self::Replica(
+                ReplicaError::Engine(EngineError::ImageMissing)
+                | ReplicaError::Image(ImageRefused::Engine(EngineError::ImageMissing)),
+            ) => "image_missing",
+            Self::Replica(ReplicaError::Image(ImageRefused::Engine(_))) => "engine_unavailable",
+            Self::Replica(ReplicaError::Image(_)) => "image_not_allowed",
             Self::Replica(ReplicaError::Engine(
                 EngineError::Unreachable { .. } | EngineError::Deadline { .. },
             )) => "engine_unavailable",

@@ -7,6 +7,7 @@ use shop_proto::NodeId;
 
 use super::{
     docker::{Engine, EngineError, Observed, Scope},
+    doors,
     firewall::{self, FirewallError},
     join::{self, JoinError},
     paths::Paths,
@@ -47,6 +48,7 @@ pub async fn purge(args: &NodeArgs) -> Result<Option<NodeId>, PurgeError> {
     let engine = Engine::connect(&args.docker).await?;
     objects(&engine, &record.id).await?;
     firewall::remove(&record.id).await?;
+    doors::remove(&record.id).await?;
     files::remove_tree(paths.run())?;
     // The record that finds all this is inside: it goes with the last directory.
     for directory in ["volumes", "keys", "stores", "tombstones", "intents", "edge"] {

@@ -98,6 +98,8 @@ impl Place<'_> {
         spec.name = names::replica(self.node, self.store(), key);
         spec.hostname = key.to_string();
         spec.extra_hosts = self.own_hosts(&service.container, key.slot)?;
+        spec.extra_hosts
+            .extend(self.neighbours(plan, &service.container, key.slot, &key.service));
         Ok(spec)
     }
 
@@ -134,6 +136,7 @@ impl Place<'_> {
         let mut spec = self.of_plan(&task.container, &task.source, attachments, labels);
         spec.name = names::task(self.node, self.store(), name, run);
         spec.hostname = name.to_string();
+        spec.extra_hosts = self.neighbours(plan, &task.container, Slot::Fixed, name);
         if !command.is_empty() {
             spec.command = Some(command);
         }
@@ -195,6 +198,7 @@ impl Place<'_> {
             stop_signal: "SIGTERM".to_owned(),
             stop_grace: AGENT_GRACE,
             restart: Restart::Never,
+            own_image: None,
         };
         // Networks are joined while it runs; only the rest makes a new container.
         let mut fixed = spec.clone();
@@ -364,6 +368,7 @@ impl Place<'_> {
             stop_signal: container.stop_signal.as_str().to_owned(),
             stop_grace: container.stop_grace,
             restart: Restart::Never,
+            own_image: container.own_image.clone(),
         }
     }
 
@@ -385,6 +390,34 @@ impl Place<'_> {
             .routed_hosts()
             .map(|host| (host.to_string(), gateway))
             .collect())
+    }
+
+    /// Services that stay at one address, by name. A page asks for them some times each, and Docker, which answers otherwise, is at its
+    /// slowest while it makes and removes containers; web and PHP come and go and are asked for.
+    fn neighbours(
+        &self,
+        plan: &StorePlan,
+        container: &ContainerPlan,
+        slot: Slot,
+        own: &ServiceName,
+    ) -> BTreeMap<String, Ipv4Addr> {
+        let networks = container.networks_in(slot);
+        plan.services
+            .iter()
+            .filter(|service| !service.kind.slotted() && service.name != *own)
+            .filter_map(|service| {
+                let key = ReplicaKey {
+                    service: service.name.clone(),
+                    slot: Slot::Fixed,
+                    replica: 0,
+                };
+                networks.iter().find_map(|network| {
+                    let part = address::replica(plan, &key, *network)?;
+                    let address = self.subnet(*network)?.host(part);
+                    Some((service.name.to_string(), address))
+                })
+            })
+            .collect()
     }
 
     fn attachment(

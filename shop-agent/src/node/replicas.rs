@@ -7,6 +7,7 @@ use shop_plan::{NetworkName, names::label};
 use shop_proto::StoreId;
 
 use super::{
+    allowed::{self, ImageRefused},
     context::{Node, PlanError, Store},
     docker::{ContainerSpec, Created, Engine, EngineError, Observed, Removed, Started, Urgency},
     firewall::{self, FirewallError},
@@ -41,6 +42,9 @@ pub enum ReplicaError {
     /// A volume's data is gone.
     #[error("the data of volume {0} is gone from this node; put it back, or delete the store")]
     VolumeLost(String),
+    /// The allow-list does not hold its image.
+    #[error(transparent)]
+    Image(#[from] ImageRefused),
     /// The plan does not render here.
     #[error(transparent)]
     Plan(PlanError),
@@ -63,6 +67,7 @@ pub async fn create(
 ) -> Result<Created, ReplicaError> {
     let gate = store.gate(&spec.name);
     let _turn = gate.acquire().await.map_err(|_| ReplicaError::Closed)?;
+    may_run(node, &spec).await?;
     // The engine would make a volume of its own for a name that it does not know.
     volumes::ready(node, store, Some(&spec)).await?;
     let intent = Intent {
@@ -86,6 +91,15 @@ pub async fn create(
     Ok(outcome?)
 }
 
+/// Whether the image is the template's, or one that this host's administrator allows in its place: nothing of a store is made or started
+/// without this question.
+async fn may_run(node: &Node, spec: &ContainerSpec) -> Result<(), ReplicaError> {
+    match &spec.own_image {
+        Some(own) => Ok(allowed::check(node, own, &spec.image).await?),
+        None => Ok(()),
+    }
+}
+
 /// Starts a container.
 ///
 /// # Errors
@@ -98,6 +112,7 @@ pub async fn start(
 ) -> Result<Started, ReplicaError> {
     let gate = store.gate(&spec.name);
     let _turn = gate.acquire().await.map_err(|_| ReplicaError::Closed)?;
+    may_run(node, spec).await?;
     volumes::check(node, store, spec).await?;
     Ok(node.engine.start(spec, urgency).await?)
 }

@@ -1,7 +1,7 @@
 //! What buyers were answered, per store and second: counted from the edge's access log, which holds a time, a host name and a status, and
 //! nothing of a buyer. Only answers that a shop gave are in it; pages of the edge and of the name responder are left out there.
 //!
-//! The log is a small rotated file, so a node agent that was away counts what it missed.
+//! The logs are small rotated files, one for each place of the edge, so a node agent that was away counts what it missed.
 
 mod tail;
 
@@ -52,7 +52,7 @@ pub struct Window {
 pub struct Traffic(Mutex<Inner>);
 
 struct Inner {
-    tail: Tail,
+    tails: [Tail; 2],
     /// From when on nothing is missing.
     since: Option<i64>,
     hosts: BTreeMap<String, StoreId>,
@@ -98,9 +98,9 @@ pub async fn catch_up(node: &Arc<Node>) -> std::io::Result<()> {
 impl Traffic {
     /// Nothing counted yet.
     #[must_use]
-    pub fn new(log: PathBuf) -> Self {
+    pub fn new(logs: [PathBuf; 2]) -> Self {
         Self(Mutex::new(Inner {
-            tail: Tail::new(log),
+            tails: logs.map(Tail::new),
             since: None,
             hosts: BTreeMap::new(),
             stores: BTreeMap::new(),
@@ -133,30 +133,37 @@ impl Traffic {
     fn catch_up(&self, now_unix_s: i64) -> std::io::Result<()> {
         let mut inner = self.lock();
         let Inner {
-            tail,
+            tails,
             since,
             hosts,
             stores,
         } = &mut *inner;
-        let mut first = None;
-        let gap = tail.read(|line| {
-            let Ok(line) = serde_json::from_slice::<Line<'_>>(line) else {
-                return;
-            };
-            #[expect(clippy::cast_possible_truncation, reason = "seconds since 1970")]
-            let at = line.ts as i64;
-            first.get_or_insert(at);
-            let host = line.request.host.split(':').next().unwrap_or_default();
-            if at > now_unix_s - i64::from(SECONDS)
-                && let Some(store) = hosts.get(&host.to_ascii_lowercase())
-            {
-                let counted = stores.entry(store.clone()).or_default();
-                add(counted, at, line.status >= SERVER_ERROR);
+        let (mut missing, mut whole) = (false, None);
+        for tail in tails {
+            let mut first = None;
+            let gap = tail.read(|line| {
+                let Ok(line) = serde_json::from_slice::<Line<'_>>(line) else {
+                    return;
+                };
+                #[expect(clippy::cast_possible_truncation, reason = "seconds since 1970")]
+                let at = line.ts as i64;
+                first.get_or_insert(at);
+                let host = line.request.host.split(':').next().unwrap_or_default();
+                if at > now_unix_s - i64::from(SECONDS)
+                    && let Some(store) = hosts.get(&host.to_ascii_lowercase())
+                {
+                    let counted = stores.entry(store.clone()).or_default();
+                    add(counted, at, line.status >= SERVER_ERROR);
+                }
+            })?;
+            if gap {
+                // What is in a log by now is whole from its first line on; a place where no edge stands has none.
+                missing = true;
+                whole = whole.max(first);
             }
-        })?;
-        if gap {
-            // What is in the log by now is whole from its first line on.
-            *since = Some(first.unwrap_or(now_unix_s).min(now_unix_s));
+        }
+        if missing {
+            *since = Some(whole.unwrap_or(now_unix_s).min(now_unix_s));
         }
         let old = now_unix_s - i64::from(SECONDS);
         for counted in stores.values_mut() {

@@ -10,6 +10,7 @@ use shop_plan::StorePlan;
 use shop_proto::{Digest, ServiceName};
 
 use super::{
+    database::{DatabaseError, Databases},
     deliver::{DeliveryError, Mailbox, Parcel},
     probe::Probes,
     sealed::Envelope,
@@ -23,7 +24,10 @@ use crate::{
     ledger::{Ending, LedgerError, Marks, SharedLedger},
 };
 
+mod rotation;
 mod runs;
+
+pub use rotation::Logins;
 
 /// A vault that several tasks use. Never locked across an await.
 pub type SharedVault = Arc<Mutex<Vault>>;
@@ -40,6 +44,8 @@ pub struct Tools<E> {
     pub mailbox: Mailbox,
     /// Readiness.
     pub probes: Arc<dyn Probes>,
+    /// Who is let in by databases.
+    pub databases: Arc<dyn Databases>,
     /// What leaves sealed.
     pub envelope: Arc<Envelope<E>>,
 }
@@ -60,6 +66,10 @@ pub struct Beside {
     pub force: Arc<StorePlan>,
     /// On its way in.
     pub next: Option<Arc<StorePlan>>,
+    /// Those who log in are handed the values that are coming.
+    pub hands_out_new: bool,
+    /// Where the secrets that are rotated are checked.
+    pub logins: Logins,
 }
 
 /// How a step ended.
@@ -90,6 +100,9 @@ pub enum Failure {
     /// The ledger.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
+    /// A database.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
     /// A task of ours died.
     #[error("an internal task ended unexpectedly")]
     Internal,
@@ -104,6 +117,7 @@ impl Failure {
             Self::Delivery(_) => "secrets_failed",
             Self::Vault(_) => "vault_failed",
             Self::Ledger(_) => "ledger_failed",
+            Self::Database(_) => "database_login_failed",
             Self::Internal => "internal",
         };
         Problem {
@@ -152,6 +166,8 @@ pub async fn act<E: StoreEngine>(
             .await
             .map_err(Failure::from),
         Step::Deliver(consumer) => deliver(tools, beside, consumer).await,
+        Step::Admit => rotation::admit(tools, beside).await,
+        Step::Dismiss => rotation::dismiss(tools, beside).await,
         Step::Create(key) => tools
             .engine
             .create(rendered.digest, &key)
@@ -237,13 +253,10 @@ fn parcel(beside: &Beside, vault: &Vault, consumer: ServiceName) -> Result<Parce
         .filter_map(|plan| Some(plan.secret_consumers().get(&consumer)?.secrets.clone()))
         .flatten()
         .collect();
-    let files = names
-        .into_iter()
-        .map(|name| match vault.content().secrets.get(&name) {
-            Some(value) => Ok((name, value.clone())),
-            None => Err(DeliveryError::Missing(name)),
-        })
-        .collect::<Result<_, _>>()?;
+    let mut files = Vec::new();
+    for name in names {
+        files.extend(rotation::files(beside, vault.content(), &consumer, name)?);
+    }
     Ok(Parcel { consumer, files })
 }
 
@@ -297,5 +310,6 @@ pub fn name(target: &Target) -> String {
         Target::Runs => "runs".to_owned(),
         Target::Drift => "drift".to_owned(),
         Target::StopTask(task) => format!("end of task {task}"),
+        Target::Logins => "logins".to_owned(),
     }
 }

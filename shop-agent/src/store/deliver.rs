@@ -72,6 +72,10 @@ impl Mailbox {
     }
 
     fn put(&self, directory: &Path, parcel: &Parcel) -> io::Result<()> {
+        // What is there comes before what goes: a value that moves from one file to another is in one of them at every moment.
+        for (name, value) in &parcel.files {
+            put_file(directory, name, value.expose_secret().as_bytes())?;
+        }
         let wanted =
             |name: &str| name == READY || parcel.files.iter().any(|(file, _)| file == name);
         for entry in fs::read_dir(directory)? {
@@ -79,9 +83,6 @@ impl Mailbox {
             if !entry.file_name().to_str().is_some_and(wanted) {
                 fs::remove_file(entry.path())?;
             }
-        }
-        for (name, value) in &parcel.files {
-            put_file(directory, name, value.expose_secret().as_bytes())?;
         }
         put_file(directory, READY, self.boot_id.as_bytes())
     }

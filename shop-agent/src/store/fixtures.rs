@@ -76,6 +76,7 @@ fn of_template(name: &str) -> Spec {
         maintenance: false,
         hold_until_unix_ms: None,
         watch: None,
+        rotations: BTreeMap::new(),
     }
 }
 

@@ -23,6 +23,7 @@ use crate::{
 
 mod act;
 mod credentials;
+mod database;
 mod deliver;
 #[cfg(test)]
 mod fixtures;
@@ -40,6 +41,7 @@ mod vault;
 mod wire;
 mod world;
 
+pub use database::{Accept, DatabaseError, Databases};
 pub use probe::{NotReady, Probes, Question};
 pub use steps::update::PREPARE;
 
@@ -73,6 +75,8 @@ pub struct Place<E> {
     pub broker: Arc<dyn Introduce>,
     /// Readiness.
     pub probes: Arc<dyn Probes>,
+    /// Who is let in by databases.
+    pub databases: Arc<dyn Databases>,
     /// Where enrolment is answered.
     pub enrolment: Address,
     /// Where sessions are answered.
@@ -86,6 +90,7 @@ impl Place<BrokerEngine> {
         Self {
             engine: Arc::new(BrokerEngine::new(&args.broker)),
             probes: Arc::new(probe::NetworkProbes),
+            databases: Arc::new(database::NetworkDatabases),
             enrolment: beside("enroll.sock"),
             sessions: beside("session.sock"),
             broker: Arc::new(args.broker),
@@ -216,6 +221,7 @@ fn start<E: StoreEngine>(
             boot_id: introduction.host_boot_id.clone(),
         },
         probes: place.probes,
+        databases: place.databases,
         envelope: envelope.clone(),
     });
     let (commands, command_queue) = mpsc::channel(8);

@@ -1,6 +1,8 @@
 //! Which containers to ask now, and how.
 
-use shop_plan::{NetworkName, Probe, ServicePlan, StorePlan, address};
+use std::net::{Ipv4Addr, SocketAddrV4};
+
+use shop_plan::{Login, NetworkName, Probe, ServicePlan, StorePlan, address};
 use shop_proto::{ReplicaKey, Slot};
 
 use super::{
@@ -71,13 +73,7 @@ pub fn question(
             (probe.clone(), DEEP_DEADLINE)
         }
     };
-    let network = network(service, key)?;
-    let part = address::replica(plan, key, network)?;
-    let address = world
-        .networks
-        .iter()
-        .find(|known| known.name == network)?
-        .host(part);
+    let address = host_of(service, key, plan, world)?;
     let password = match &probe {
         Probe::Redis {
             password_secret: Some(secret),
@@ -92,6 +88,29 @@ pub fn question(
         password,
         deadline,
     })
+}
+
+/// Where a login is checked.
+pub fn place(login: &Login, plan: &StorePlan, world: &World) -> Option<SocketAddrV4> {
+    let key = ReplicaKey {
+        service: login.service.clone(),
+        slot: Slot::Fixed,
+        replica: 0,
+    };
+    let address = host_of(plan.service(&login.service)?, &key, plan, world)?;
+    Some(SocketAddrV4::new(address, login.port))
+}
+
+fn host_of(
+    service: &ServicePlan,
+    key: &ReplicaKey,
+    plan: &StorePlan,
+    world: &World,
+) -> Option<Ipv4Addr> {
+    let network = network(service, key)?;
+    let part = address::replica(plan, key, network)?;
+    let mut networks = world.networks.iter();
+    Some(networks.find(|known| known.name == network)?.host(part))
 }
 
 /// The agent is in the `app-*` and `data` networks.

@@ -14,7 +14,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    act::{Beside, Outcome, Rendered, Tools, act},
+    act::{Beside, Logins, Outcome, Rendered, Tools, act},
     order::{Fit, Order, Refusal},
     prober::{Answer, Ask, Prober},
     questions,
@@ -30,6 +30,7 @@ use crate::{
 };
 
 mod drift;
+mod images;
 mod outcome;
 mod plans;
 mod tasks;
@@ -271,16 +272,32 @@ impl<E: StoreEngine> Reconciler<E> {
         }
     }
 
-    fn begin(&mut self, rendered: Rendered, beside: Beside, step: Step) {
+    fn begin(&mut self, rendered: Rendered, mut beside: Beside, step: Step) {
         tracing::debug!(?step, "step");
         let target = step.target();
         self.world.busy.insert(target.clone());
+        if matches!(step, Step::Admit | Step::Dismiss) {
+            beside.logins = self.logins(&beside);
+        }
         let tools = self.tools.clone();
         let task = self.acting.spawn(async move {
             let outcome = act(&tools, &rendered, beside, step.clone()).await;
             Happened::Acted(Box::new(step), outcome)
         });
         self.working_on.insert(task.id(), Work::Step(target));
+    }
+
+    /// Where the secrets that are rotated are checked; those whose place is not known are left out.
+    fn logins(&self, beside: &Beside) -> Logins {
+        let rotating = self.entries.rotating.iter();
+        let names = rotating.flat_map(|rotating| rotating.secrets.keys());
+        names
+            .filter_map(|name| {
+                let login = beside.force.login(name).ok()?;
+                let place = questions::place(&login, &beside.force, &self.world)?;
+                Some((name.clone(), (login, place)))
+            })
+            .collect()
     }
 
     fn list(&mut self, now: Instant) {
@@ -367,6 +384,7 @@ impl<E: StoreEngine> Reconciler<E> {
         }
         let order = Order::render(&self.store, accepted.clone())?;
         self.fits_data(&order)?;
+        self.may_run(&order).await?;
         let served = self.has_served();
         let recorded = self
             .tools

@@ -413,7 +413,13 @@ fn trouble(
             return tell(problem);
         }
     }
-    let own = [Target::Serve, Target::Ledger, Target::Runs, Target::Drift];
+    let own = [
+        Target::Serve,
+        Target::Ledger,
+        Target::Runs,
+        Target::Drift,
+        Target::Logins,
+    ];
     if let Some(problem) = own.iter().find_map(|target| world.problems.get(target)) {
         return tell(problem);
     }

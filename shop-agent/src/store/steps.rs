@@ -26,6 +26,7 @@ use crate::{
     ledger::{Accepted, DriftKind, DriftWhat, Drifts, Entries, Move, RunBy, RunOutcome},
 };
 
+mod rotation;
 pub mod serve;
 mod starts;
 mod stops;
@@ -135,6 +136,8 @@ pub enum Target {
     Drift,
     /// The end of a task's run.
     StopTask(ServiceName),
+    /// What logins are accepted.
+    Logins,
 }
 
 /// One thing to do.
@@ -172,6 +175,10 @@ pub enum Step {
     Restarted(u64),
     /// Record how far an update is.
     Record(Box<Move>),
+    /// Make new values of the secrets that are rotated, and have them accepted beside the old ones.
+    Admit,
+    /// Have one value accepted again: the new one where it is in force, else the old one.
+    Dismiss,
 }
 
 /// What the store is heading for.
@@ -214,6 +221,7 @@ impl Step {
             Self::NoteDrift(_) => Target::Drift,
             Self::Serve(_) => Target::Serve,
             Self::Restarted(_) | Self::Record(_) => Target::Ledger,
+            Self::Admit | Self::Dismiss => Target::Logins,
         }
     }
 }
@@ -368,8 +376,10 @@ pub fn steps(input: &Input<'_>, now: Instant) -> Steps {
 
 fn running(input: &Input<'_>, now: Instant) -> Vec<Step> {
     let mut steps = Vec::new();
+    // Admitting and dismissing change what is handed over.
+    let settled = !input.busy.contains(&Target::Logins);
     for consumer in input.consumers().into_keys() {
-        if !input.delivered.contains(&consumer) {
+        if settled && !input.delivered.contains(&consumer) {
             steps.push(Step::Deliver(consumer));
         }
     }
@@ -382,7 +392,9 @@ fn running(input: &Input<'_>, now: Instant) -> Vec<Step> {
     steps.extend(update::migration(input));
     steps.extend(tasks::due(input));
     steps.extend(serve::change(input));
-    steps.extend(update::next(input, now));
+    let moves = update::next(input, now);
+    steps.extend(rotation::due(input, moves.is_some()));
+    steps.extend(moves);
     steps
 }
 

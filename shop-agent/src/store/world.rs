@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use shop_plan::AllowedImages;
 use shop_proto::{Digest, ReplicaKey, ServiceName, Slot};
 use tokio::time::Instant;
 
@@ -34,12 +35,16 @@ pub struct World {
     pub delivered: BTreeSet<ServiceName>,
     /// What is being worked on.
     pub busy: BTreeSet<Target>,
+    /// Consumers that are just being handed what is not right any more.
+    outdated: BTreeSet<ServiceName>,
     /// Who serves.
     pub serving: Serve,
     /// Plans the node knows; empty until the first list.
     pub plans: Vec<KnownPlan>,
     /// The store's networks.
     pub networks: Vec<Network>,
+    /// Images that may take the place of a template's own, as the node said last.
+    pub allowed_images: AllowedImages,
     /// The deep check has passed since the start.
     pub deep: bool,
     /// Since when each thing is ready.
@@ -79,6 +84,26 @@ pub struct Ended {
 }
 
 impl World {
+    /// What consumers should have is something else now.
+    pub fn redeliver(&mut self) {
+        self.delivered.clear();
+        self.outdated = self
+            .busy
+            .iter()
+            .filter_map(|target| match target {
+                Target::Secrets(consumer) => Some(consumer.clone()),
+                _ => None,
+            })
+            .collect();
+    }
+
+    /// A consumer was handed what was right when that began.
+    pub fn handed_over(&mut self, consumer: ServiceName) {
+        if !self.outdated.remove(&consumer) {
+            self.delivered.insert(consumer);
+        }
+    }
+
     /// Where the world stands; passed back with a list, so that what we did meanwhile is not undone by it.
     #[must_use]
     pub const fn epoch(&self) -> u64 {
@@ -97,6 +122,7 @@ impl World {
         let first = !std::mem::replace(&mut self.listed, true);
         self.plans = listing.plans;
         self.lost_volumes = listing.lost_volumes;
+        self.allowed_images = listing.allowed_images;
         if !listing.networks.is_empty() {
             self.networks = listing.networks;
         }

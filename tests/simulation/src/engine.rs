@@ -8,7 +8,7 @@ use shop_agent::{
         Container, ContainerState, EngineError, Exit, Introduce, Introduction, Limits, Listing,
         LogSource, Serve, StoreEngine, TaskExit, TaskRun, Traffic,
     },
-    store::{NotReady, Probes, Question},
+    store::{Accept, DatabaseError, Databases, NotReady, Probes, Question},
 };
 use shop_proto::{Digest, ReplicaKey, ServiceName, Slot, StoreId};
 use zeroize::Zeroizing;
@@ -358,6 +358,23 @@ impl Probes for Desk {
             Some(held) if held.ready(now_ms()) => Ok(()),
             Some(held) if held.runs() => Err(NotReady::Starting),
             _ => Err(NotReady::Connection(std::io::ErrorKind::ConnectionRefused)),
+        }
+    }
+}
+
+#[async_trait]
+impl Databases for Desk {
+    async fn accept(&self, accept: &Accept) -> Result<(), DatabaseError> {
+        let latency = self.machine.lock().latency();
+        tokio::time::sleep(latency).await;
+        let inner = self.machine.lock();
+        let bench = inner.stores.get(&self.store);
+        let held = bench.and_then(|bench| bench.at(*accept.address.ip()));
+        match held {
+            Some(held) if held.ready(now_ms()) => Ok(()),
+            _ => Err(DatabaseError::Connection(
+                std::io::ErrorKind::ConnectionRefused,
+            )),
         }
     }
 }

@@ -197,6 +197,7 @@ impl Node {
                 edge_scheme: "http".to_owned(),
                 edge_port: 8080,
                 images: Vec::new(),
+                allowed_images: Vec::new(),
             }),
             engine_version: "20.10.24".to_owned(),
             capabilities: Vec::new(),

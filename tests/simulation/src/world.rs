@@ -154,7 +154,8 @@ fn place(machine: &Arc<Machine>, store: &StoreId, root: Digest) -> store::Place<
         secrets: machine.secrets(store),
         engine: desk.clone(),
         broker: desk.clone(),
-        probes: desk,
+        probes: desk.clone(),
+        databases: desk,
         enrolment: machine.way.address(ENROLMENT),
         sessions: machine.way.address(AGENTS),
     }

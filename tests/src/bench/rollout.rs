@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use serde_json::{Value, json};
 
-use super::scripted::Scripted;
+use super::scripted::{Scripted, remove_leftovers};
 use crate::change::{site, window};
 use crate::door::Door;
 use crate::fleet::{Fleet, Store};
@@ -17,6 +17,8 @@ const LIMIT: Duration = Duration::from_secs(900);
 /// The release is sick from the twelfth second on; a shorter window would not see it.
 const SHORTEST_WINDOW: u32 = 20;
 const PAUSE: Duration = Duration::from_millis(500);
+/// Of all its stores.
+const LABEL: (&str, &str) = ("bench", "rollout");
 
 /// Runs it over that many real stores and `scripted` others; `seconds` is the watch window.
 pub fn run(count: u32, scripted: u32, seconds: u32) -> anyhow::Result<()> {
@@ -27,9 +29,10 @@ pub fn run(count: u32, scripted: u32, seconds: u32) -> anyhow::Result<()> {
     }
     let fleet = Fleet::installed()?;
     let door = Door::open()?;
+    remove_leftovers(&fleet, &door, LABEL)?;
     let stores = create(&fleet, count)?;
-    let others = Scripted::join(&fleet)?;
-    others.fill(&door, scripted, ("bench", "rollout"))?;
+    let others = Scripted::join(&fleet, &door)?;
+    others.fill(scripted, LABEL)?;
     let loads: Vec<Load> = stores
         .iter()
         .map(|store| {
@@ -77,7 +80,7 @@ pub fn run(count: u32, scripted: u32, seconds: u32) -> anyhow::Result<()> {
     for store in &stores {
         store.delete()?;
     }
-    others.remove(&fleet, &door)?;
+    others.remove()?;
     println!("touched: {}", touched.join(", "));
     println!("state: {}, {}", rollout["state"], rollout["message"]);
     println!("stores: {count} real, {scripted} scripted");

@@ -1,5 +1,7 @@
-//! Stores that exist on the wire alone: a node of them beside the real one, in the installed control plane.
+//! Stores that exist on the wire alone: a node of them beside the real one, in the installed control plane. They go with the value, whichever
+//! way that ends; after a kill, [`remove_leftovers`] finds what was left.
 
+use std::collections::BTreeSet;
 use std::env;
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
@@ -16,24 +18,38 @@ use crate::wait::wait_for;
 
 const LIMIT: Duration = Duration::from_secs(300);
 const PAGE: usize = 200;
+/// How the names of its stores begin.
+const PREFIX: &str = "scripted-";
 
-/// A process that plays a node and its shop agents; its node is removed by [`Scripted::remove`].
-pub struct Scripted {
+/// A process that plays a node and its shop agents.
+pub struct Scripted<'a> {
+    fleet: &'a Fleet,
+    door: &'a Door,
     child: Child,
     node: String,
+    /// Nothing of it is left.
+    removed: bool,
 }
 
-impl Drop for Scripted {
+impl Drop for Scripted<'_> {
     fn drop(&mut self) {
+        if !self.removed
+            && let Err(error) = self.take_down()
+        {
+            eprintln!(
+                "node {} and its stores are left behind: {error:#}; the next `tests/bench rollout` removes them",
+                self.node
+            );
+        }
         // It may have ended by itself; then there is nothing to do.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-impl Scripted {
+impl<'a> Scripted<'a> {
     /// Joins the installed control plane.
-    pub fn join(fleet: &Fleet) -> anyhow::Result<Self> {
+    pub fn join(fleet: &'a Fleet, door: &'a Door) -> anyhow::Result<Self> {
         let program = env::var("SHOPFLEET_SCRIPTED_NODE")
             .context("SHOPFLEET_SCRIPTED_NODE names no program: start this by tests/bench")?;
         let work = tempfile::tempdir()?;
@@ -50,7 +66,13 @@ impl Scripted {
         let mut node = String::new();
         BufReader::new(out).read_line(&mut node)?;
         let node = node.trim().to_owned();
-        let scripted = Self { child, node };
+        let scripted = Self {
+            fleet,
+            door,
+            child,
+            removed: node.is_empty(),
+            node,
+        };
         if scripted.node.is_empty() {
             bail!("the scripted node did not join; what it printed above says why");
         }
@@ -58,12 +80,12 @@ impl Scripted {
     }
 
     /// Creates that many stores on it and waits until they run.
-    pub fn fill(&self, door: &Door, count: u32, label: (&str, &str)) -> anyhow::Result<()> {
+    pub fn fill(&self, count: u32, label: (&str, &str)) -> anyhow::Result<()> {
         for n in 0..count {
             let body = json!({
-                "name": format!("scripted-{n}"), "template": "refshop@2", "node": self.node, "labels": {label.0: label.1}
+                "name": format!("{PREFIX}{n}"), "template": "refshop@2", "node": self.node, "labels": {label.0: label.1}
             });
-            let (status, answer) = door.call("POST", "/api/v1/stores", Some(&body), &[])?;
+            let (status, answer) = self.door.call("POST", "/api/v1/stores", Some(&body), &[])?;
             if status != 202 {
                 bail!("store {n} of the scripted node: {status} {answer}");
             }
@@ -71,61 +93,103 @@ impl Scripted {
         let running = |stores: &Vec<Value>| {
             stores
                 .iter()
-                .filter(|store| store["status"] == "running")
+                .filter(|store| store["node"] == self.node.as_str() && store["status"] == "running")
                 .count()
                 == count as usize
         };
         wait_for(
             "all scripted stores run",
             LIMIT,
-            || self.stores(door),
+            || stores(self.door),
             running,
         )
         .map(drop)
     }
 
-    /// Those that are on it.
-    fn stores(&self, door: &Door) -> anyhow::Result<Vec<Value>> {
-        let (mut all, mut page) = (Vec::new(), String::new());
-        loop {
-            let path = format!("/api/v1/stores?page_size={PAGE}&page_token={page}");
-            let (status, answer) = door.call("GET", &path, None, &[])?;
-            if status != 200 {
-                bail!("{path} answered {status}: {answer}");
-            }
-            let stores = answer["stores"].as_array().context("no list of stores")?;
-            all.extend(
-                stores
-                    .iter()
-                    .filter(|store| store["node"] == self.node.as_str())
-                    .cloned(),
-            );
-            page = answer["next_page_token"]
-                .as_str()
-                .unwrap_or_default()
-                .to_owned();
-            if page.is_empty() {
-                return Ok(all);
-            }
-        }
+    /// Deletes its stores, then itself.
+    pub fn remove(mut self) -> anyhow::Result<()> {
+        self.take_down()
     }
 
-    /// Deletes its stores, then itself.
-    pub fn remove(self, fleet: &Fleet, door: &Door) -> anyhow::Result<()> {
-        for store in self.stores(door)? {
-            let name = store["name"].as_str().context("a store has a name")?;
-            let path = format!("/api/v1/stores/{name}?now=true");
-            let (status, answer) = door.call("DELETE", &path, None, &[])?;
-            if status != 202 {
-                bail!("{path} answered {status}: {answer}");
+    fn take_down(&mut self) -> anyhow::Result<()> {
+        // Whatever comes of it, it is not tried twice.
+        self.removed = true;
+        for store in stores(self.door)? {
+            if store["node"] == self.node.as_str() {
+                delete(self.door, &store)?;
             }
         }
-        wait_for(
-            "no scripted store is left",
-            LIMIT,
-            || self.stores(door),
-            Vec::is_empty,
-        )?;
-        fleet.ctl(&["node", "remove", &self.node])?.ok().map(drop)
+        // Nothing of its stores is anywhere but on the wire: they end with their node.
+        remove_node(self.fleet, &self.node)
+    }
+}
+
+/// Removes what a benchmark left that was killed: all stores with its label, and the nodes that nobody plays any more.
+pub fn remove_leftovers(
+    fleet: &Fleet,
+    door: &Door,
+    (key, value): (&str, &str),
+) -> anyhow::Result<()> {
+    let left = |stores: &Vec<Value>| -> Vec<Value> {
+        let ours = stores.iter().filter(|it| it["labels"][key] == value);
+        ours.cloned().collect()
+    };
+    let found = left(&stores(door)?);
+    if found.is_empty() {
+        return Ok(());
+    }
+    eprintln!(
+        "removing {} stores that a run before this one left",
+        found.len()
+    );
+    let mut played = BTreeSet::new();
+    for store in &found {
+        delete(door, store)?;
+        if name(store)?.starts_with(PREFIX) {
+            played.extend(store["node"].as_str().map(str::to_owned));
+        }
+    }
+    for node in played {
+        remove_node(fleet, &node)?;
+    }
+    let gone = |stores: &Vec<Value>| left(stores).is_empty();
+    wait_for("nothing of it is left", LIMIT, || stores(door), gone).map(drop)
+}
+
+fn remove_node(fleet: &Fleet, node: &str) -> anyhow::Result<()> {
+    fleet.ctl(&["node", "remove", node])?.ok().map(drop)
+}
+
+fn name(store: &Value) -> anyhow::Result<&str> {
+    store["name"].as_str().context("a store has a name")
+}
+
+fn delete(door: &Door, store: &Value) -> anyhow::Result<()> {
+    let path = format!("/api/v1/stores/{}?now=true", name(store)?);
+    let (status, answer) = door.call("DELETE", &path, None, &[])?;
+    if status != 202 {
+        bail!("{path} answered {status}: {answer}");
+    }
+    Ok(())
+}
+
+/// All there are.
+fn stores(door: &Door) -> anyhow::Result<Vec<Value>> {
+    let (mut all, mut page) = (Vec::new(), String::new());
+    loop {
+        let path = format!("/api/v1/stores?page_size={PAGE}&page_token={page}");
+        let (status, answer) = door.call("GET", &path, None, &[])?;
+        if status != 200 {
+            bail!("{path} answered {status}: {answer}");
+        }
+        let stores = answer["stores"].as_array().context("no list of stores")?;
+        all.extend(stores.iter().cloned());
+        page = answer["next_page_token"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned();
+        if page.is_empty() {
+            return Ok(all);
+        }
     }
 }

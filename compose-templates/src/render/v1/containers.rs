@@ -47,20 +47,19 @@ impl Active<'_> {
         }
     }
 
-    /// The uid offset of a task: that of the service whose image it shares, so that they share files.
-    pub(super) fn uid_of_image(
+    /// The service whose image a task shares: it has that one's user id, so that they share files, and that one's image, whatever it is.
+    pub(super) fn owner_of_image(
         &self,
         task: &Service,
         from: &ComposeName,
-    ) -> Result<u16, RenderError> {
+    ) -> Result<&ServiceName, RenderError> {
         let shares = |compose: &ComposeName| {
             self.template
                 .services
                 .get(compose)
                 .is_some_and(|service| service.image == task.image)
         };
-        let owner = self
-            .services
+        self.services
             .iter()
             .find(|(_, (compose, _))| shares(compose))
             .map(|(name, _)| name)
@@ -68,16 +67,16 @@ impl Active<'_> {
                 broken(format!(
                     "no service has the image of {from}, so its tasks have no user id"
                 ))
-            })?;
-        self.uid_of(owner)
+            })
     }
 
-    /// The container of a compose service, with a task's command or the resources of a service put in.
+    /// The container of a compose service, with a task's command or the resources of a service put in. Its user id and an image that an
+    /// operator chose are those of `owner`.
     pub(super) fn container(
         &self,
         service: &Service,
+        owner: &ServiceName,
         command: Option<Vec<String>>,
-        uid_offset: u16,
         resources: Option<&Resources>,
     ) -> Result<ContainerPlan, RenderError> {
         let env = service
@@ -116,11 +115,16 @@ impl Active<'_> {
             .collect();
         tmpfs.sort_by(|a, b| a.path.cmp(&b.path));
         let secrets: BTreeSet<String> = service.secrets.iter().map(|name| name.0.clone()).collect();
+        let own_image = service.image.0.clone();
+        let (image, own_image) = match self.checked.images.get(owner) {
+            Some(image) => (image.clone(), Some(own_image)),
+            None => (own_image, None),
+        };
         Ok(ContainerPlan {
-            image: service.image.0.clone(),
+            image,
             command: command.or_else(own_command),
             env,
-            uid_offset,
+            uid_offset: self.uid_of(owner)?,
             networks: service.networks.keys().copied().collect(),
             mounts,
             tmpfs,
@@ -139,6 +143,7 @@ impl Active<'_> {
             stop_grace: service
                 .stop_grace_period
                 .map_or(DEFAULT_STOP_GRACE, |span| span.0),
+            own_image,
         })
     }
 }

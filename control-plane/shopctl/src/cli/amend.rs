@@ -39,6 +39,9 @@ pub(crate) struct StoreUpdate {
     /// Limits, such as php-fpm.memory=512M or db.cpu=1.5; repeat for more.
     #[arg(long = "resources", value_name = "SERVICE.LIMIT=VALUE", value_parser = limit)]
     pub resources: Vec<Limit>,
+    /// Another image than the template's, which the node's allow-list must hold; without IMAGE the template's again; repeat for more.
+    #[arg(long = "image", value_name = "SERVICE=IMAGE", value_parser = key_value)]
+    pub images: Vec<(String, String)>,
     /// Seconds that the new revision is watched after the switch; 0 keeps what is set.
     #[arg(long, default_value_t = 0, value_name = "SECONDS")]
     pub window: u32,
@@ -59,6 +62,24 @@ pub(crate) struct StoreRollback {
     /// Go on where there is no way back.
     #[arg(long)]
     pub allow_irreversible: bool,
+    #[command(flatten)]
+    pub change: Change,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StoreRotate {
+    /// Name or id.
+    pub store: String,
+    /// Secret by name, such as db_password; repeat for more.
+    #[arg(
+        long = "secret",
+        value_name = "SECRET",
+        required_unless_present = "all"
+    )]
+    pub secrets: Vec<String>,
+    /// Every secret that can be rotated while the store serves.
+    #[arg(long)]
+    pub all: bool,
     #[command(flatten)]
     pub change: Change,
 }

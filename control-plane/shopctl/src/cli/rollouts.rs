@@ -37,6 +37,27 @@ pub(crate) enum RolloutCommand {
     },
 }
 
+/// How many stores of a wave may fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Failures {
+    Count(u32),
+    /// 1 to 100 of the wave.
+    Percent(u32),
+}
+
+fn failures(text: &str) -> Result<Failures, String> {
+    let (number, share) = match text.strip_suffix('%') {
+        Some(number) => (number, true),
+        None => (text, false),
+    };
+    match (number.parse(), share) {
+        (Ok(0), _) => Ok(Failures::Count(0)),
+        (Ok(share @ 1..=100), true) => Ok(Failures::Percent(share)),
+        (Ok(count), false) => Ok(Failures::Count(count)),
+        _ => Err("a number such as 2, or a share of the wave such as 10%".to_owned()),
+    }
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct RolloutAct {
     /// Its id.
@@ -69,9 +90,9 @@ pub(crate) struct RolloutStart {
     /// Stores in each wave after it: a share such as 10%, or a number.
     #[arg(long, default_value = "10%")]
     pub batch: String,
-    /// So many stores may fail; one more halts it.
-    #[arg(long, default_value_t = 0)]
-    pub max_failures: u32,
+    /// Stores of a wave that may fail, as a number or a share such as 10%; one more halts it. Of the canaries none may.
+    #[arg(long, default_value = "0", value_name = "NUMBER|SHARE", value_parser = failures)]
+    pub max_failures: Failures,
     /// Go on where there is no way back.
     #[arg(long)]
     pub allow_irreversible: bool,
@@ -84,7 +105,25 @@ pub(crate) struct RolloutStart {
     /// Say which stores are reached in which wave, change nothing.
     #[arg(long)]
     pub dry_run: bool,
+    /// Makes a repeated command answer as the first did.
+    #[arg(long, value_name = "KEY", default_value = "")]
+    pub idempotency_key: String,
     /// Follow it until it has ended or halted.
     #[arg(long, conflicts_with = "dry_run")]
     pub wait: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failures_are_a_number_or_a_share() {
+        assert_eq!(failures("2"), Ok(Failures::Count(2)));
+        assert_eq!(failures("10%"), Ok(Failures::Percent(10)));
+        assert_eq!(failures("0%"), Ok(Failures::Count(0)));
+        for wrong in ["", "%", "101%", "-1", "two"] {
+            assert!(failures(wrong).is_err(), "{wrong}");
+        }
+    }
 }

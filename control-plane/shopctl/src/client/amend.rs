@@ -31,6 +31,10 @@ pub(crate) enum Amendment {
         revision: Option<u64>,
         allow_irreversible: bool,
     },
+    Rotate {
+        names: Vec<String>,
+        all: bool,
+    },
     Scale(BTreeMap<String, u32>),
     Maintenance(bool),
     Pause,
@@ -48,6 +52,8 @@ pub(crate) struct Update {
     pub profiles: BTreeMap<String, String>,
     /// By service: memory in bytes, CPU in thousandths; 0 is not named.
     pub resources: BTreeMap<String, (u64, u32)>,
+    /// By service; empty goes back to the template's.
+    pub images: BTreeMap<String, String>,
     pub window_seconds: u32,
     pub allow_irreversible: bool,
 }
@@ -70,6 +76,7 @@ impl From<Amendment> for What {
                 revision: revision.unwrap_or(0),
                 allow_irreversible,
             }),
+            Amendment::Rotate { names, all } => Self::Rotate(api::RotateChange { names, all }),
             Amendment::Scale(replicas) => Self::Scale(api::ScaleChange { replicas }),
             Amendment::Maintenance(on) => Self::Maintenance(api::MaintenanceChange { on }),
             Amendment::Pause => Self::Pause(api::PauseChange {}),
@@ -82,12 +89,17 @@ impl From<Amendment> for What {
 
 impl From<Update> for api::UpdateChange {
     fn from(update: Update) -> Self {
+        let (own, images): (BTreeMap<_, _>, BTreeMap<_, _>) = update
+            .images
+            .into_iter()
+            .partition(|(_, image)| image.is_empty());
         Self {
             template: update.template,
             parameters: update.parameters,
             unset_parameters: update.unset,
             profiles: update.profiles,
-            images: BTreeMap::new(),
+            images,
+            unset_images: own.into_keys().collect(),
             resources: resources(update.resources),
             isolation: String::new(),
             watch: Some(common::Watch {

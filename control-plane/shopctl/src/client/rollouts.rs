@@ -21,10 +21,13 @@ pub(crate) struct NewRollout {
     pub canary: u32,
     pub batch: String,
     pub max_failures: u32,
+    /// In place of `max_failures`; 0 for none.
+    pub max_failures_percent: u32,
     pub allow_irreversible: bool,
     pub window_seconds: u32,
     pub reason: String,
     pub dry_run: bool,
+    pub idempotency_key: String,
 }
 
 /// What to do with a rollout.
@@ -65,8 +68,10 @@ impl Client {
             canary: new.canary,
             batch: new.batch,
             max_failures: new.max_failures,
+            max_failures_percent: new.max_failures_percent,
             reason: new.reason,
             dry_run: new.dry_run,
+            idempotency_key: new.idempotency_key,
         };
         self.call(CALL_DEADLINE, admin.start_rollout(request))
             .await

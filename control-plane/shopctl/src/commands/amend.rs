@@ -1,4 +1,4 @@
-//! `store update|diff|rollback|scale|maintenance|pause|wake|hold|release|label|revisions`: changes of a store that goes on serving.
+//! `store update|diff|rollback|rotate-secret|scale|maintenance|pause|wake|hold|release|label|revisions`: changes of a store that goes on serving.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use super::{
 use crate::{
     cli::{
         Change, Limit, Limited, MaintenanceCommand, Plain, StoreHold, StoreLabel, StoreRollback,
-        StoreScale, StoreUpdate,
+        StoreRotate, StoreScale, StoreUpdate,
     },
     client::{Amend, Amended, Amendment, Update},
     failure::Failure,
@@ -30,6 +30,7 @@ pub(super) async fn update(
         unset: update.unset,
         profiles: pairs(update.profiles, "--profile")?,
         resources: limits(update.resources)?,
+        images: pairs(update.images, "--image")?,
         window_seconds: update.window,
         allow_irreversible: update.allow_irreversible,
     }));
@@ -42,6 +43,14 @@ pub(super) async fn rollback(session: &Session, back: StoreRollback) -> anyhow::
         allow_irreversible: back.allow_irreversible,
     };
     amend(session, back.store, back.change, what).await
+}
+
+pub(super) async fn rotate(session: &Session, rotate: StoreRotate) -> anyhow::Result<()> {
+    let what = Amendment::Rotate {
+        names: rotate.secrets,
+        all: rotate.all,
+    };
+    amend(session, rotate.store, rotate.change, what).await
 }
 
 pub(super) async fn scale(session: &Session, scale: StoreScale) -> anyhow::Result<()> {

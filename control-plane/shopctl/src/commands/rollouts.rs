@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep};
 
 use super::{Session, stores::pairs};
 use crate::{
-    cli::{RolloutCommand, RolloutStart},
+    cli::{Failures, RolloutCommand, RolloutStart},
     client::{Client, NewRollout, RolloutAction},
     failure::Failure,
     output::{Table, ago, note, or_dash, plain},
@@ -72,6 +72,10 @@ pub(super) async fn run(session: &Session, command: RolloutCommand) -> anyhow::R
 }
 
 async fn start(session: &Session, client: &Client, start: RolloutStart) -> anyhow::Result<()> {
+    let (max_failures, max_failures_percent) = match start.max_failures {
+        Failures::Count(count) => (count, 0),
+        Failures::Percent(share) => (0, share),
+    };
     let new = NewRollout {
         selector: start.selector,
         template: start.template,
@@ -80,11 +84,13 @@ async fn start(session: &Session, client: &Client, start: RolloutStart) -> anyho
         profiles: pairs(start.profiles, "--profile")?,
         canary: start.canary,
         batch: start.batch,
-        max_failures: start.max_failures,
+        max_failures,
+        max_failures_percent,
         allow_irreversible: start.allow_irreversible,
         window_seconds: start.window,
         reason: start.reason,
         dry_run: start.dry_run,
+        idempotency_key: start.idempotency_key,
     };
     let rollout = client.start_rollout(new).await?;
     if start.wait {
@@ -217,8 +223,14 @@ fn describe(rollout: &Rollout) -> String {
         (
             "waves",
             format!(
-                "{} first, then {} at a time; wave {} is under way; {} may fail",
-                rollout.canary, rollout.batch, rollout.wave, rollout.max_failures
+                "{} first, then {} at a time; wave {} is under way; {} of a wave may fail",
+                rollout.canary,
+                rollout.batch,
+                rollout.wave,
+                match rollout.max_failures_percent {
+                    0 => rollout.max_failures.to_string(),
+                    share => format!("{share}%"),
+                }
             ),
         ),
         ("stores", counts(&rollout.stores)),
@@ -266,6 +278,7 @@ mod tests {
             canary: 1,
             batch: "10%".to_owned(),
             max_failures: 0,
+            max_failures_percent: 0,
             requested_by: String::new(),
             requested_reason: None,
             created_at: String::new(),

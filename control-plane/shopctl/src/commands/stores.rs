@@ -37,6 +37,7 @@ pub(super) async fn run(session: &Session, command: StoreCommand) -> anyhow::Res
         StoreCommand::Diff(update) => amend::update(session, *update, true).await,
         StoreCommand::Revisions { store } => amend::revisions(session, &store).await,
         StoreCommand::Rollback(rollback) => amend::rollback(session, rollback).await,
+        StoreCommand::RotateSecret(rotate) => amend::rotate(session, rotate).await,
         StoreCommand::Scale(scale) => amend::scale(session, scale).await,
         StoreCommand::Maintenance(command) => amend::maintenance(session, command).await,
         StoreCommand::Pause(asked) => amend::plainly(session, asked, Amendment::Pause).await,
@@ -86,6 +87,7 @@ async fn create(session: &Session, create: StoreCreate) -> anyhow::Result<()> {
         environment: create.environment,
         hosts: create.hosts,
         resources: amend::limits(create.resources)?,
+        images: pairs(create.images, "--image")?,
         isolation: create.isolation,
         project: create.project,
         reason: create.reason,
@@ -251,6 +253,7 @@ fn describe(store: &Store) -> String {
         ),
         ("profiles", or_dash(Some(&map(&store.profiles)))),
         ("parameters", or_dash(Some(&map(&store.parameters)))),
+        ("images", or_dash(Some(&map(&store.images)))),
         ("labels", or_dash(Some(&map(&store.labels)))),
         (
             "project",

@@ -20,6 +20,8 @@ pub(crate) struct NewStore {
     pub hosts: Vec<String>,
     /// By service: memory in bytes, CPU in thousandths; 0 is not named.
     pub resources: BTreeMap<String, (u64, u32)>,
+    /// By service, in place of the template's.
+    pub images: BTreeMap<String, String>,
     pub isolation: String,
     pub project: String,
     pub reason: String,
@@ -63,6 +65,8 @@ pub(crate) struct Store {
     pub template_version: String,
     pub parameters: BTreeMap<String, String>,
     pub profiles: BTreeMap<String, String>,
+    /// By service, in place of the template's.
+    pub images: BTreeMap<String, String>,
     pub hosts: Vec<String>,
     pub url: Option<String>,
     pub admin_url: Option<String>,
@@ -196,6 +200,7 @@ impl From<NewStore> for api::CreateStoreRequest {
             environment: new.environment,
             hosts: new.hosts,
             resources: resources(new.resources),
+            images: new.images,
             isolation: new.isolation,
             project: new.project,
             reason: new.reason,
@@ -256,6 +261,7 @@ impl From<api::Store> for Store {
             template: store.template,
             template_version: store.template_version,
             parameters: store.parameters,
+            images: store.images,
             profiles: store.profiles,
             hosts: store.hosts,
             url: some(store.url),

@@ -12,7 +12,8 @@ use super::convert::{given, limits, operation, resources};
 use crate::{
     api::words,
     app::{
-        AmendStore, Amended, Amendment, LabelStore, Preview, RevisionView, UpdateStore, WatchInput,
+        AmendStore, Amended, Amendment, LabelStore, Preview, RevisionView, RotateSecrets,
+        UpdateStore, WatchInput,
     },
     domain::{
         revision::RevisionState,
@@ -30,6 +31,10 @@ pub(super) fn amend(request: api::AmendStoreRequest) -> AmendStore {
             number: (change.revision > 0).then_some(change.revision),
             allow_irreversible: change.allow_irreversible,
         },
+        Some(What::Rotate(change)) => Amendment::Rotate(RotateSecrets {
+            names: change.names,
+            all: change.all,
+        }),
         Some(What::Scale(change)) => Amendment::Scale(change.replicas),
         Some(What::Maintenance(change)) => Amendment::Maintenance(change.on),
         Some(What::Pause(_)) => Amendment::Pause,
@@ -56,11 +61,19 @@ fn update(change: api::UpdateChange) -> UpdateStore {
         .into_iter()
         .map(|(name, value)| (name, Some(value)));
     let unset = change.unset_parameters.into_iter().map(|name| (name, None));
+    let images = change
+        .images
+        .into_iter()
+        .map(|(service, image)| (service, Some(image)));
+    let own = change
+        .unset_images
+        .into_iter()
+        .map(|service| (service, None));
     UpdateStore {
         template: change.template,
         parameters: set.chain(unset).collect(),
         profiles: change.profiles,
-        images: change.images,
+        images: images.chain(own).collect(),
         resources: resources(change.resources),
         isolation: change.isolation,
         watch: watch(change.watch),

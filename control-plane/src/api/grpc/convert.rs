@@ -57,6 +57,7 @@ pub(super) fn create_store(request: api::CreateStoreRequest) -> CreateStore {
         idempotency_key: given(request.idempotency_key),
         node: request.node,
         scale: BTreeMap::new(),
+        images: request.images,
     }
 }
 
@@ -211,6 +212,7 @@ pub(super) fn store(view: StoreView) -> api::Store {
         hold_until,
         scale,
         resources: limits(revision.resources),
+        images: crate::api::words::images(revision.images),
         drift,
         lost_volumes: report.map(|report| report.lost_volumes).unwrap_or_default(),
         created_at: store.created_at.to_string(),

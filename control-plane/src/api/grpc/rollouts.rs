@@ -35,8 +35,10 @@ pub(super) fn start(request: api::StartRolloutRequest) -> StartRollout {
         canary: request.canary,
         batch: request.batch,
         max_failures: request.max_failures,
+        max_failures_percent: request.max_failures_percent,
         reason: request.reason,
         dry_run: request.dry_run,
+        idempotency_key: given(request.idempotency_key),
     }
 }
 
@@ -88,6 +90,7 @@ pub(super) fn rollout(view: RolloutView) -> api::Rollout {
         canary: wish.canary,
         batch: wish.batch.to_string(),
         max_failures: wish.max_failures,
+        max_failures_percent: wish.max_failures_percent,
         requested_by: rollout.requested_by,
         requested_reason: rollout.requested_reason,
         created_at: rollout.created_at.to_string(),

@@ -16,7 +16,9 @@ use super::{
     problem::{Refusal, Refusals},
     stores::{ChangeHeaders, ResourceLimits, accepted},
 };
-use crate::app::{AmendStore, Amended, Amendment, App, LabelStore, UpdateStore, WatchInput};
+use crate::app::{
+    AmendStore, Amended, Amendment, App, LabelStore, RotateSecrets, UpdateStore, WatchInput,
+};
 
 /// Another revision: only what differs from the one that is wanted now.
 #[derive(ToSchema)]
@@ -31,7 +33,8 @@ pub(super) struct UpdateRequest {
     /// `null` puts a parameter back to the template's default.
     parameters: Option<BTreeMap<String, Option<String>>>,
     profiles: Option<BTreeMap<String, String>>,
-    images: Option<BTreeMap<String, String>>,
+    /// By service, in place of the template's; the node's allow-list must hold them. `null` goes back to the template's.
+    images: Option<BTreeMap<String, Option<String>>>,
     /// By service; both 0 goes back to the template's limits.
     resources: Option<BTreeMap<String, ResourceLimits>>,
     isolation: Option<String>,
@@ -70,6 +73,23 @@ pub(super) struct RollbackRequest {
     revision: Option<u64>,
     /// Go on where there is no way back.
     allow_irreversible: Option<bool>,
+    /// Answer what would happen, write nothing.
+    dry_run: Option<bool>,
+    /// For the audit chain.
+    reason: Option<String>,
+}
+
+/// New values of secrets that were made in the store.
+#[derive(ToSchema)]
+#[allow(
+    dead_code,
+    reason = "the schema; values are read into the use-case's input"
+)]
+pub(super) struct RotateRequest {
+    /// By name, such as `db_password`.
+    secrets: Option<Vec<String>>,
+    /// Every one that can be rotated while the store serves.
+    all: Option<bool>,
     /// Answer what would happen, write nothing.
     dry_run: Option<bool>,
     /// For the audit chain.
@@ -206,7 +226,7 @@ asked!(
         template: fields.text("template"),
         parameters: fields.removable_texts("parameters"),
         profiles: fields.text_map("profiles"),
-        images: fields.text_map("images"),
+        images: fields.removable_texts("images"),
         resources: fields.object_map("resources"),
         isolation: fields.text("isolation"),
         watch: fields.nested("watch"),
@@ -220,6 +240,14 @@ asked!(
         number: Some(fields.number("revision")).filter(|number| *number > 0),
         allow_irreversible: fields.flag("allow_irreversible"),
     }
+);
+asked!(
+    Rotate,
+    fields,
+    Amendment::Rotate(RotateSecrets {
+        names: fields.texts("secrets"),
+        all: fields.flag("all"),
+    })
 );
 asked!(
     Scale,
@@ -318,6 +346,26 @@ pub(super) async fn rollback_store(
     Path(store): Path<String>,
     conditions: Conditions,
     Body(read): Body<Rollback>,
+) -> Result<Response, Refusal> {
+    read.checked()?
+        .0
+        .answer((app, caller), store, conditions)
+        .await
+}
+
+/// Give generated secrets new values
+///
+/// Old and new values are both accepted until containers that never had the old ones serve; then the old ones are not any more.
+#[utoipa::path(post, path = "/api/v1/stores/{store}/rotate", tag = "stores", operation_id = "rotate_secrets",
+    params(("store" = String, Path, description = "Name or id"), ChangeHeaders), request_body = Option<RotateRequest>,
+    responses((status = 200, description = "What would happen", body = Preview),
+        (status = 202, description = "Accepted", body = Operation, headers(("location" = String, description = "The operation"))), Refusals))]
+pub(super) async fn rotate_secrets(
+    State(app): State<App>,
+    caller: Known,
+    Path(store): Path<String>,
+    conditions: Conditions,
+    Body(read): Body<Rotate>,
 ) -> Result<Response, Refusal> {
     read.checked()?
         .0

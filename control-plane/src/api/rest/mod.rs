@@ -78,6 +78,7 @@ pub(super) fn router() -> OpenApiRouter<App> {
         .routes(routes!(amend::diff_store))
         .routes(routes!(amend::rollback_store))
         .routes(routes!(amend::list_revisions))
+        .routes(routes!(amend::rotate_secrets))
         .routes(routes!(amend::scale_store))
         .routes(routes!(amend::set_maintenance))
         .routes(routes!(amend::pause_store))

@@ -12,10 +12,11 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{
-    extract::{Body, Known, Nothing, Query},
+    extract::{Body, Conditions, Known, Nothing, Query},
     fields::{Fields, Readable},
     page::{Page, PageQuery},
     problem::{Refusal, Refusals},
+    stores::CreateHeaders,
 };
 use crate::{
     app::{self, App, RolloutAction, RolloutView, StartRollout},
@@ -46,8 +47,10 @@ pub(super) struct NewRollout {
     /// Stores in each wave after it: `10%` (when absent) or `25`.
     #[schema(example = "10%")]
     batch: Option<String>,
-    /// So many stores may fail; one more halts the rollout. 0 when absent.
+    /// So many stores of a wave may fail; one more halts the rollout. 0 when absent. Of the canaries none may.
     max_failures: Option<u32>,
+    /// The same as a share of the wave, 1 to 100, rounded down; in place of `max_failures`.
+    max_failures_percent: Option<u32>,
     /// Why, for the audit chain.
     reason: Option<String>,
     /// Answer which stores are reached in which wave, write nothing.
@@ -99,7 +102,10 @@ pub(super) struct Rollout {
     pub profiles: BTreeMap<String, String>,
     pub canary: u32,
     pub batch: String,
+    /// Stores of each wave after the canaries' that may fail.
     pub max_failures: u32,
+    /// The same as a share of the wave; 0: `max_failures` counts.
+    pub max_failures_percent: u32,
     pub requested_by: String,
     pub requested_reason: Option<String>,
     #[schema(format = DateTime)]
@@ -120,7 +126,7 @@ pub(super) struct RolloutStore {
     pub state: String,
     /// Id of its update.
     pub operation: Option<String>,
-    /// Stable code of why it failed or takes no part.
+    /// Stable code of why it failed, takes no part, or waits although its update was asked for, such as `no_capacity`.
     pub reason: Option<String>,
     pub message: Option<String>,
 }
@@ -151,8 +157,10 @@ impl Readable for StartRollout {
             canary: fields.number_or("canary", 1),
             batch: fields.text("batch"),
             max_failures: fields.number("max_failures"),
+            max_failures_percent: fields.number("max_failures_percent"),
             reason: fields.text("reason"),
             dry_run: fields.flag("dry_run"),
+            idempotency_key: None,
         }
     }
 }
@@ -214,6 +222,7 @@ impl From<RolloutView> for Rollout {
             canary: wish.canary,
             batch: wish.batch.to_string(),
             max_failures: wish.max_failures,
+            max_failures_percent: wish.max_failures_percent,
             requested_by: rollout.requested_by,
             requested_reason: some(rollout.requested_reason),
             created_at: rollout.created_at.to_string(),
@@ -226,15 +235,18 @@ impl From<RolloutView> for Rollout {
 /// Begin a rollout
 ///
 /// Canaries first, then batch after batch, each when all of the one before have served well for their watch window. It halts by itself.
-#[utoipa::path(post, path = "/api/v1/rollouts", tag = "rollouts", operation_id = "start_rollout", request_body = NewRollout,
+#[utoipa::path(post, path = "/api/v1/rollouts", tag = "rollouts", operation_id = "start_rollout", params(CreateHeaders),
+    request_body = NewRollout,
     responses((status = 202, description = "Accepted", body = Rollout, headers(("location" = String, description = "The rollout"))),
         (status = 200, description = "What it would reach, with `dry_run`", body = Rollout), Refusals))]
 pub(super) async fn start_rollout(
     State(app): State<App>,
     Known(caller): Known,
+    conditions: Conditions,
     Body(read): Body<StartRollout>,
 ) -> Result<Response, Refusal> {
-    let input = read.checked()?;
+    let mut input = read.checked()?;
+    input.idempotency_key = conditions.idempotency_key;
     let preview = input.dry_run;
     let rollout = Rollout::from(app.start_rollout(&caller, input).await?);
     if preview {

@@ -52,6 +52,8 @@ pub(super) struct CreateStore {
     reason: Option<String>,
     /// Id of a node; the scheduler chooses when absent.
     node: Option<String>,
+    /// By service, in place of the template's; the node's allow-list must hold them.
+    images: Option<BTreeMap<String, String>>,
 }
 
 /// Limits of one service; 0 keeps the template's.
@@ -154,6 +156,7 @@ impl Readable for app::CreateStore {
             idempotency_key: None,
             node: fields.text("node"),
             scale: BTreeMap::new(),
+            images: fields.text_map("images"),
         }
     }
 }

@@ -52,6 +52,24 @@ async fn an_idempotency_key_answers_as_the_first_time() {
 }
 
 #[tokio::test]
+async fn a_rollout_is_begun_once_under_a_key() {
+    let rig = Rig::new().await;
+    rig.call(Method::POST, "/api/v1/stores", store("one")).await;
+    let (path, key) = ("/api/v1/rollouts", [("idempotency-key", "once")]);
+    let body = |canary| Some(json!({"parameters": {"shop_name": "New"}, "canary": canary}));
+    let first = rig.call_with(Method::POST, path, body(1), &key).await;
+    assert_eq!(first.status, StatusCode::ACCEPTED, "{}", first.body);
+    let again = rig.call_with(Method::POST, path, body(1), &key).await;
+    assert_eq!(
+        (again.status, &again.body["id"]),
+        (first.status, &first.body["id"])
+    );
+    let other = rig.call_with(Method::POST, path, body(2), &key).await;
+    assert_eq!(other.status, StatusCode::CONFLICT);
+    assert_eq!(other.body["code"], "idempotency_mismatch");
+}
+
+#[tokio::test]
 async fn if_match_guards_a_change() {
     let rig = Rig::new().await;
     rig.call(Method::POST, "/api/v1/stores", store("one")).await;

@@ -8,7 +8,9 @@ use super::{
     change::{Decided, precondition, refused},
     check_key, check_reason,
     preview::{self, Origin, Refused},
-    replay, target,
+    replay,
+    room::{Demand, reservation},
+    target,
 };
 use crate::{
     app::{AmendStore, Amended, Amendment, App, AppError, StoreAction},
@@ -21,7 +23,6 @@ use crate::{
         revision::{KeptRevision, RevisionState},
         store::{Reservation, Store},
     },
-    policy::placement::Candidate,
 };
 
 /// A change worked out in full, not written.
@@ -77,22 +78,38 @@ impl App {
         let store = self.found(&mut tx, &input.store).await?;
         precondition(&store, input.if_generation)?;
         let latest = tx.latest_operation(&store.id).await?;
-        let worked = self.work_out(&mut tx, &store, &input.what).await?;
-        let decision = self.decide_amendment(&store, latest.as_ref(), kind, &worked);
+        // What waits for room gives way to whatever else is asked for.
+        let base = if kind.brings_revision() {
+            store.clone()
+        } else {
+            store.withdrawn()
+        };
+        let mut worked = self.work_out(&mut tx, &base, &input.what).await?;
+        let decision = self.decide_amendment(&base, latest.as_ref(), kind, &worked);
+        let demand = self.demand(&mut tx, &store, kind, &worked).await?;
         let refusal = self
-            .refusals(&mut tx, &store, &input.what, &worked, decision.as_ref())
+            .refusals(
+                &mut tx,
+                &store,
+                &input.what,
+                (&worked, &demand),
+                decision.as_ref(),
+            )
             .await?;
         if input.dry_run {
             let unchanged = matches!(decision, Ok(Decision::Unchanged));
             let origin = self.origin(&mut tx, &store).await?;
+            self.image_notes(&mut tx, &store, &mut worked).await?;
+            worked.notes.extend(demand.warning(&store));
             let preview = preview::preview(&store, kind, worked, origin, unchanged, refusal);
             return Ok(Amended::Preview(Box::new(preview)));
         }
         if let Some(refused) = refusal {
             return Err(AppError::conflict(refused.code, refused.message));
         }
-        let decision = decision?;
-        if let Decision::Change(next) = &decision {
+        let mut decision = decision?;
+        if let Decision::Change(next) = &mut decision {
+            demand.arrange(&store, next);
             self.keep_revision(&mut tx, caller, &input, &worked, next)
                 .await?;
         }
@@ -150,7 +167,9 @@ impl App {
         what: &Amendment,
     ) -> Result<Worked, AppError> {
         let kept = match what {
-            Amendment::Update(_) | Amendment::Rollback { .. } => tx.revisions(&store.id).await?,
+            Amendment::Update(_) | Amendment::Rollback { .. } | Amendment::Rotate(_) => {
+                tx.revisions(&store.id).await?
+            }
             _ => Vec::new(),
         };
         let now = self.context().clock.now();
@@ -219,7 +238,7 @@ impl App {
         tx: &mut Tx,
         store: &Store,
         what: &Amendment,
-        worked: &Worked,
+        (worked, demand): (&Worked, &Demand),
         decision: Result<&Decision, &AppError>,
     ) -> Result<Option<Refused>, AppError> {
         match decision {
@@ -237,18 +256,17 @@ impl App {
             Amendment::Rollback {
                 allow_irreversible, ..
             } => *allow_irreversible,
-            _ => return self.room(tx, store, worked).await,
+            _ => return Ok(demand.refused(store)),
         };
-        for from in preview::origins(tx, store).await? {
-            let Ok((_, before)) = self.planned(store, &from) else {
-                continue;
-            };
-            let transition = shop_plan::transition(&before, &worked.plan);
-            if let Some(refused) = preview::database(store, &worked.target, &transition, allowed) {
+        for transition in demand.transitions() {
+            if let Some(refused) = preview::database(store, &worked.target, transition, allowed) {
                 return Ok(Some(refused));
             }
         }
-        self.room(tx, store, worked).await
+        if let Some(refused) = self.image_refused(tx, store, &worked.plan).await? {
+            return Ok(Some(refused));
+        }
+        Ok(demand.refused(store))
     }
 
     /// What serves now, rendered; `None` when this release cannot.
@@ -261,56 +279,6 @@ impl App {
                 template: format!("{}@{}", template.name, template.version),
                 plan,
             })
-        }))
-    }
-
-    /// Whether what is reserved more fits on the store's node.
-    async fn room(
-        &self,
-        tx: &mut Tx,
-        store: &Store,
-        worked: &Worked,
-    ) -> Result<Option<Refused>, AppError> {
-        let (before, after) = (store.reserved, worked.target.reserved);
-        let Some(placement) = store
-            .placement
-            .as_ref()
-            .filter(|_| before != Reservation::default())
-        else {
-            return Ok(None);
-        };
-        let more = Reservation {
-            memory_bytes: after.memory_bytes.saturating_sub(before.memory_bytes),
-            cpu_millis: after.cpu_millis.saturating_sub(before.cpu_millis),
-        };
-        if more == Reservation::default() {
-            return Ok(None);
-        }
-        let Some(node) = tx.node(&placement.node).await? else {
-            return Ok(None);
-        };
-        let loads = tx.node_loads().await?;
-        let reserved = loads
-            .iter()
-            .find(|load| load.node == node.id)
-            .map(|load| load.reserved)
-            .unwrap_or_default();
-        let overcommit = self.context().settings.cpu_overcommit;
-        let here = Candidate::of(&node, reserved, 0, overcommit, self.context().clock.now());
-        if here.fits(more) {
-            return Ok(None);
-        }
-        Ok(Some(Refused {
-            code: "no_capacity",
-            message: format!(
-                "node {} has {} MiB of memory and {} thousandths of a core left to reserve, and this needs {} MiB and {} more; \
-                 ask for less, or make room there",
-                node.name,
-                here.free_memory >> 20,
-                here.free_cpu,
-                more.memory_bytes >> 20,
-                more.cpu_millis
-            ),
         }))
     }
 
@@ -345,28 +313,6 @@ impl App {
         }
         Ok(())
     }
-}
-
-/// What a store reserves with as many replicas as it should have.
-pub(super) fn reservation(plan: &StorePlan, spec: &Spec) -> Reservation {
-    let (memory_bytes, cpu_millis) = plan.reservation();
-    plan.services
-        .iter()
-        .filter(|service| service.kind.slotted())
-        .fold(
-            Reservation {
-                memory_bytes,
-                cpu_millis,
-            },
-            |sum, service| {
-                let more = spec.replicas(&service.name).saturating_sub(1);
-                Reservation {
-                    memory_bytes: sum.memory_bytes
-                        + u64::from(more) * service.container.memory_bytes,
-                    cpu_millis: sum.cpu_millis + u32::from(more) * service.container.cpu_millis,
-                }
-            },
-        )
 }
 
 /// Path of the shop's admin; empty when it has none.

@@ -15,6 +15,7 @@ use crate::{
         store::{IllegalTransition, Store},
     },
     operations::settle,
+    policy::placement::{Request, Why},
 };
 
 /// What was decided about a request, and on what.
@@ -154,7 +155,11 @@ impl App {
                     tx.save_operation(&mut cancelled(&active, kind, now))
                         .await?;
                 }
-                let operation = self.new_operation(caller, input, kind, &next);
+                let mut operation = self.new_operation(caller, input, kind, &next);
+                if let Some(growth) = Request::growth(&next) {
+                    Why::NoCapacity.code().clone_into(&mut operation.reason);
+                    operation.message = Why::NoCapacity.message(&growth);
+                }
                 self.apply(tx, operation, &store, *next).await?
             }
             (Decision::Unchanged | Decision::Ongoing, _) => {

@@ -221,6 +221,7 @@ fn revision(
                 (service.clone(), resources)
             })
             .collect(),
+        images: input.images.clone(),
     };
     match template.revision(1, &choices, Isolation::Standard) {
         Ok(revision) => Some((template, revision)),

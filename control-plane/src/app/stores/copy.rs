@@ -1,4 +1,4 @@
-//! A new store that is set up as another one is: its template, parameters, profiles, limits, labels and scale. No data, no secrets, no host names.
+//! A new store that is set up as another one is: its template, parameters, profiles, limits, images, labels and scale. No data, no secrets, no host names.
 
 use super::allowed;
 use crate::{
@@ -60,6 +60,11 @@ fn configuration(source: Store, input: CloneStore) -> CreateStore {
         environment,
         hosts: input.hosts,
         resources: resources.collect(),
+        images: revision
+            .images
+            .into_iter()
+            .map(|(service, image)| (service.to_string(), image))
+            .collect(),
         isolation: revision.isolation.as_str().to_owned(),
         project: source.project,
         reason: input.reason,

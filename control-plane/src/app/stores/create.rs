@@ -5,9 +5,10 @@ use shop_proto::{Digest, Generation, Host, HostName, RunState, SPEC_FORMAT, Spec
 
 use super::{
     allowed,
-    amend::{admin_path, reservation},
+    amend::admin_path,
     check::{Checked, Partial, check},
     remember, replay,
+    room::reservation,
 };
 use crate::{
     app::{App, AppError, CreateStore, OperationView, Problem},
@@ -46,7 +47,10 @@ impl App {
         if let Some(before) = replay(self, &mut tx, caller, key, request).await? {
             return Ok(before);
         }
-        let taken = taken(&mut tx, &input, &partial).await?;
+        let mut taken = taken(&mut tx, &input, &partial).await?;
+        if let Ok((checked, _, plan)) = &rendered {
+            taken.extend(self.images_nowhere(&mut tx, checked, plan).await?);
+        }
         let (checked, id, plan) = match rendered {
             Ok(rendered) if taken.is_empty() => rendered,
             Ok(_) => return Err(AppError::Invalid { problems: taken }),
@@ -116,8 +120,11 @@ impl App {
     pub async fn check_store(&self, input: &CreateStore) -> Result<Vec<Problem>, AppError> {
         let (checked, partial) = check(self, input);
         let rendered = checked.and_then(|checked| render(self, checked));
-        let mut problems = rendered.err().unwrap_or_default();
         let mut tx = self.context().db.read().await?;
+        let mut problems = match rendered {
+            Ok((checked, _, plan)) => self.images_nowhere(&mut tx, &checked, &plan).await?,
+            Err(problems) => problems,
+        };
         problems.extend(taken(&mut tx, input, &partial).await?);
         Ok(problems)
     }
@@ -158,6 +165,7 @@ impl App {
                 maintenance: false,
                 hold_until_unix_ms: None,
                 watch: None,
+                rotations: std::collections::BTreeMap::new(),
             },
             template_version: checked.template.version.clone(),
             admin_path: admin_path(plan),
@@ -166,6 +174,7 @@ impl App {
             pinned_node: checked.node.clone(),
             placement: None,
             reserved: Reservation::default(),
+            room: None,
             on_node: NodeProgress::default(),
             on_agent: AgentProgress::default(),
             report: None,

@@ -7,10 +7,13 @@ mod copy;
 mod create;
 mod delete;
 mod explain;
+mod images;
 mod label;
 mod preview;
 mod read;
 mod revisions;
+mod room;
+mod rotation;
 mod target;
 mod tasks;
 
@@ -43,7 +46,7 @@ fn check_reason(reason: &str, problems: &mut Vec<Problem>) {
     }
 }
 
-fn check_key(key: Option<&str>, problems: &mut Vec<Problem>) {
+pub(in crate::app) fn check_key(key: Option<&str>, problems: &mut Vec<Problem>) {
     if key.is_some_and(|key| {
         key.is_empty() || key.len() > MAX_KEY || !key.bytes().all(|b| b.is_ascii_graphic())
     }) {
@@ -53,6 +56,14 @@ fn check_key(key: Option<&str>, problems: &mut Vec<Problem>) {
             format!("an idempotency key is 1 to {MAX_KEY} visible ASCII characters"),
         ));
     }
+}
+
+/// A key that came with another request before.
+pub(in crate::app) fn mismatch() -> AppError {
+    AppError::conflict(
+        "idempotency_mismatch",
+        "this idempotency key came with another request before; use a new key for a new request",
+    )
 }
 
 /// What was asked under a key before, if it was the same.
@@ -68,12 +79,9 @@ async fn replay(
         return Ok(None);
     };
     if record.request != request.to_string() {
-        return Err(AppError::conflict(
-            "idempotency_mismatch",
-            "this idempotency key came with another request before; use a new key for a new request",
-        ));
+        return Err(mismatch());
     }
-    match tx.operation(&record.operation).await? {
+    match tx.operation(&record.answer).await? {
         Some(operation) => Ok(Some(app.operation_view(tx, operation).await?)),
         None => Ok(None),
     }
@@ -90,7 +98,7 @@ async fn remember(
     if let Some(key) = key {
         let record = IdempotencyRecord {
             request: request.to_string(),
-            operation: operation.to_owned(),
+            answer: operation.to_owned(),
         };
         tx.remember(&caller.actor, key, &record, now).await?;
     }

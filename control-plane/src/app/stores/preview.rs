@@ -20,13 +20,15 @@ pub(super) struct Refused {
 
 /// Where a change begins: at the revision that is wanted, and at the one that serves while they differ.
 pub(super) async fn origins(tx: &mut Tx, store: &Store) -> Result<Vec<Revision>, AppError> {
-    let mut origins = vec![store.spec.revision.clone()];
+    // What waits for room was never tried.
+    let (_, ordered) = store.ordered();
+    let mut origins = vec![ordered.revision.clone()];
     let serving = store
         .report
         .as_ref()
         .map_or(0, |report| report.serving_revision);
     if serving != 0
-        && serving != store.spec.revision.number
+        && serving != ordered.revision.number
         && let Some(kept) = tx.revision(&store.id, serving).await?
     {
         origins.push(kept.content);
@@ -91,9 +93,14 @@ pub(super) fn preview(
         notes,
         ..
     } = worked;
-    let transition = origin
+    let mut transition = origin
         .as_ref()
         .map(|origin| shop_plan::transition(&origin.plan, &plan));
+    if kind == OperationKind::Rotate
+        && let Some(transition) = transition.as_mut()
+    {
+        in_free_slot(transition);
+    }
     let revision = &target.spec.revision;
     let mut warnings = notes;
     if let Some(transition) = &transition {
@@ -140,6 +147,15 @@ pub(super) fn preview(
         },
         warnings,
         refused: refused.map(|refused| (refused.code.to_owned(), refused.message)),
+    }
+}
+
+/// Whatever else changes: containers that never had the old values take the place of those that had.
+fn in_free_slot(transition: &mut Transition) {
+    transition.slots = true;
+    let slotted = transition.services.iter_mut();
+    for service in slotted.filter(|service| service.kind.slotted()) {
+        service.restarts = Restarts::InFreeSlot;
     }
 }
 
@@ -192,8 +208,15 @@ fn settings(spec: &Spec) -> BTreeMap<String, String> {
             fields.insert(format!("resources.{service}.cpu"), format!("{millis}m"));
         }
     }
+    for (service, image) in &revision.images {
+        fields.insert(format!("images.{service}"), image.clone());
+    }
     for (service, replicas) in &spec.scale {
         fields.insert(format!("scale.{service}"), replicas.to_string());
+    }
+    for (name, generation) in &spec.rotations {
+        let value = format!("value asked for by generation {generation}");
+        fields.insert(format!("secrets.{name}"), value);
     }
     if spec.maintenance {
         fields.insert("maintenance".to_owned(), "on".to_owned());

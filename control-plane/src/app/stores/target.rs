@@ -1,12 +1,12 @@
 //! What a change asks for, as the spec it leads to. Everything that is wrong is found at once; nothing is written.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 use shop_plan::{Catalogue, Choices, Template};
 use shop_proto::{Isolation, ReplicaKey, Resources, Revision, ServiceName, Spec, Watch};
 
-use super::check::escape;
+use super::{check::escape, rotation};
 use crate::{
     app::{Amendment, AppError, Problem, ResourcesInput, UpdateStore, WatchInput},
     domain::{
@@ -30,27 +30,25 @@ pub(super) struct Wished {
 /// What can be found wrong without looking at the store.
 pub(super) fn check(what: &Amendment, problems: &mut Vec<Problem>) {
     match what {
-        Amendment::Update(update) => {
-            for service in update.images.keys() {
-                problems.push(Problem::at(
-                    format!("/images/{}", escape(service)),
-                    "images_not_allowed",
-                    "no node of this release allows other images than the template's; choose another version of the template",
-                ));
-            }
-            if !matches!(update.isolation.as_str(), "" | "standard") {
-                problems.push(Problem::at(
-                    "/isolation",
-                    "unknown_isolation",
-                    "the isolation mode of this release is standard",
-                ));
-            }
+        Amendment::Update(update) if !matches!(update.isolation.as_str(), "" | "standard") => {
+            problems.push(Problem::at(
+                "/isolation",
+                "unknown_isolation",
+                "the isolation mode of this release is standard",
+            ));
         }
         Amendment::Scale(scale) if scale.is_empty() => problems.push(Problem::at(
             "/replicas",
             "required",
             "say how many of which service, such as web: 2",
         )),
+        Amendment::Rotate(secrets) if secrets.names.is_empty() && !secrets.all => {
+            problems.push(Problem::at(
+                "/secrets",
+                "required",
+                "name the secrets, such as db_password, or ask for all that can be rotated",
+            ));
+        }
         Amendment::Hold(time) if time.is_zero() || *time > LONGEST_HOLD => {
             problems.push(Problem::at(
                 "/for_seconds",
@@ -90,7 +88,14 @@ pub(super) fn wished(
             }
         }
         Amendment::Rollback { number, .. } => {
+            // What waits for room is withdrawn, whatever else it asked for.
+            wished.spec = store.ordered().1.clone();
             wished.spec.revision = back(store, kept, *number)?.content.clone();
+        }
+        Amendment::Rotate(secrets) => {
+            rotation::rotate(catalogue, store, secrets, &mut wished.spec)?;
+            wished.spec.revision.number = next_number(store, kept);
+            wished.fresh = true;
         }
         Amendment::Scale(replicas) => {
             let template = catalogue.by_digest(&store.spec.revision.template_digest);
@@ -135,6 +140,7 @@ fn updated(
             .iter()
             .map(|(service, resources)| (service.to_string(), *resources))
             .collect(),
+        images: BTreeMap::new(),
     };
     if other {
         // What this version does not know any more, it cannot keep.
@@ -180,6 +186,7 @@ fn updated(
         };
     }
     choices.profiles.extend(update.profiles.clone());
+    choices.images = images(catalogue, store, update, (template, &choices), notes);
     for (service, limits) in &update.resources {
         merge(
             choices.resources.entry(service.clone()).or_default(),
@@ -189,12 +196,7 @@ fn updated(
     choices
         .resources
         .retain(|_, limits| *limits != Resources::default());
-    let newest = kept
-        .iter()
-        .map(|revision| revision.content.number)
-        .max()
-        .unwrap_or(0);
-    let number = newest.max(current.number) + 1;
+    let number = next_number(store, kept);
     template
         .revision(number, &choices, Isolation::Standard)
         .map_err(|found| AppError::Invalid {
@@ -203,6 +205,43 @@ fn updated(
                 .map(|one| Problem::at(one.pointer, one.code.as_str(), one.message))
                 .collect(),
         })
+}
+
+/// Images in place of the template's: those that are named, and those that were chosen and still stand for the same one.
+fn images(
+    catalogue: &'static Catalogue,
+    store: &Store,
+    update: &UpdateStore,
+    (template, choices): (&Template, &Choices),
+    notes: &mut Vec<String>,
+) -> BTreeMap<String, String> {
+    let current = &store.spec.revision;
+    let before = catalogue.by_digest(&current.template_digest);
+    let named = |(service, image): (&String, &Option<String>)| {
+        image.clone().map(|image| (service.clone(), image))
+    };
+    let mut images: BTreeMap<String, String> = update.images.iter().filter_map(named).collect();
+    for (service, image) in &current.images {
+        if update.images.contains_key(service.as_str()) {
+            continue;
+        }
+        let own = template.own_image(service, &choices.profiles);
+        let stood_for = before.and_then(|before| before.own_image(service, &current.profiles));
+        if own.is_some() && own == stood_for {
+            images.insert(service.to_string(), image.clone());
+        } else {
+            notes.push(format!(
+                "image {image} of {service} is left out: it stood for another one than {}@{} brings; name it again to keep it",
+                template.name, template.version
+            ));
+        }
+    }
+    images
+}
+
+fn next_number(store: &Store, kept: &[KeptRevision]) -> u64 {
+    let kept = kept.iter().map(|revision| revision.content.number);
+    kept.chain([store.spec.revision.number]).max().unwrap_or(0) + 1
 }
 
 fn template(
@@ -310,7 +349,7 @@ fn scale(
     spec: &mut Spec,
     store: &Store,
     template: Option<&Template>,
-    replicas: &std::collections::BTreeMap<String, u32>,
+    replicas: &BTreeMap<String, u32>,
 ) -> Result<(), AppError> {
     let plan = template.and_then(|template| {
         shop_plan::render(&store.id, &spec.revision, template, store.render_version).ok()

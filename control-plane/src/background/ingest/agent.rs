@@ -84,7 +84,7 @@ pub(super) async fn report(
             store.on_agent.refused_code.clear();
         }
         // A report about an older generation says nothing about what the store should be now.
-        if report.generation >= store.generation.get() && store.lifecycle.wanted().is_some() {
+        if report.generation >= store.ordered().0.get() && store.lifecycle.wanted().is_some() {
             store.report = Some(report);
         }
     })

@@ -255,6 +255,10 @@ pub(super) async fn assignment(
     let id = status.store.clone();
     change(app, tx, &id, |store| {
         let current = status.generation == store.generation.get();
+        // A change that waits for room has not been sent: this is about the one before.
+        if !current && !refused && status.generation == store.ordered().0.get() {
+            store.on_node.generation = status.generation;
+        }
         if !current || store.lifecycle.wanted().is_none() {
             return;
         }

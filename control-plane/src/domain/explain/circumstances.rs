@@ -2,10 +2,10 @@
 
 use jiff::Timestamp;
 
-use super::{Facts, Found, asked_by};
+use super::{Facts, Found, asked_by, room};
 use crate::domain::{
     node::{DISK_ALARM_PERCENT, disk_used_percent},
-    operation::OperationKind,
+    operation::{Operation, OperationKind},
     session::StoreReport,
     store::Store,
 };
@@ -40,6 +40,7 @@ pub(super) fn besides(facts: &Facts<'_>) -> Found {
             .shown_by(asked_by(facts, OperationKind::Hold))
             .then(format!("shopctl store release {name}"), "repair it now");
     }
+    found = room_awaited(facts, found);
     let report = store.report.as_ref();
     for drift in report
         .into_iter()
@@ -100,6 +101,51 @@ pub(super) fn besides(facts: &Facts<'_>) -> Found {
         );
     }
     found
+}
+
+/// A change that has not been sent, since its node has no room for what runs meanwhile.
+fn room_awaited(facts: &Facts<'_>, found: Found) -> Found {
+    let waits =
+        |operation: &&Operation| !operation.state.ended() && operation.kind.may_wait_for_room();
+    let (Some(more), Some(operation)) = (
+        facts.store.room_awaited(),
+        facts.operations.iter().find(waits),
+    ) else {
+        return found;
+    };
+    let kind = operation.kind;
+    let found = found
+        .because(
+            "change_waits",
+            format!("its {kind} has not begun: it goes on by itself when its node has room; until then the store is as it was asked for before"),
+        )
+        .shown_by(asked_by(facts, kind))
+        .because(
+            "no_capacity",
+            "its node has not that much left to reserve for what runs while old and new are there side by side",
+        )
+        .shown_by(format!("it takes {} more", room(more)));
+    let here = facts.node.map(|node| node.name.as_str());
+    let left = facts
+        .rooms
+        .iter()
+        .find(|room| Some(room.node.as_str()) == here);
+    let found = match left {
+        Some(left) => found.shown_by(format!("node {} has {} left", left.node, room(left.free))),
+        None => found,
+    };
+    let found = found.then(
+        "shopctl store list",
+        "what could be paused or deleted on its node",
+    );
+    if kind.brings_revision() {
+        found.then(
+            format!("shopctl operation cancel {}", operation.id),
+            "take the change back",
+        )
+    } else {
+        found
+    }
 }
 
 fn serving(report: &StoreReport, store: &Store) -> u64 {

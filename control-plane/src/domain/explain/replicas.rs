@@ -83,6 +83,15 @@ fn behind(facts: &Facts<'_>, found: Found, replica: &ReplicaReport) -> Found {
                 "shopctl node list",
                 "the node it is on; load the image there, it goes on by itself",
             ),
+        "image_not_allowed" => found
+            .because(
+                "image_not_allowed",
+                format!("the node's allow-list does not hold the image of {service}"),
+            )
+            .then(
+                format!("shopctl store update {name} --image {service}="),
+                "the template's image again; the administrator of the host allows others in the node's file allowed-images",
+            ),
         "volume_lost" => found.because(
             "volume_lost",
             format!("{service} is not started, because a volume of it is gone"),

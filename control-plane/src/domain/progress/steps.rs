@@ -53,6 +53,7 @@ fn milestones(store: &Store, operation: &Operation, ended_well: bool) -> Vec<Mil
         ],
         OperationKind::Update
         | OperationKind::Rollback
+        | OperationKind::Rotate
         | OperationKind::Scale
         | OperationKind::Maintenance
         | OperationKind::Hold

@@ -24,6 +24,8 @@ use crate::fleet::{
 const INVENTORY: usize = 4096;
 /// Images present on one node.
 const IMAGES: usize = 512;
+/// Rules of one node's allow-list.
+const ALLOWED_IMAGES: usize = 512;
 const RENDER_VERSIONS: usize = 16;
 /// What a node may say about a store it took down: a line for everything it had.
 const RECEIPT_DOCUMENT: usize = 64 << 10;
@@ -138,6 +140,7 @@ fn capacity(capacity: api::Capacity) -> Result<Capacity, WireError> {
         edge_scheme,
         edge_port,
         images,
+        allowed_images,
     } = capacity;
     Ok(Capacity {
         memory_bytes,
@@ -158,6 +161,10 @@ fn capacity(capacity: api::Capacity) -> Result<Capacity, WireError> {
         images: items(images, IMAGES, "capacity.images")?
             .into_iter()
             .map(|image| text(image, 256, "capacity.images"))
+            .collect::<Result<_, _>>()?,
+        allowed_images: items(allowed_images, ALLOWED_IMAGES, "capacity.allowed_images")?
+            .into_iter()
+            .map(|rule| text(rule, 512, "capacity.allowed_images"))
             .collect::<Result<_, _>>()?,
     })
 }

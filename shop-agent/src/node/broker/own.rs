@@ -11,7 +11,7 @@ use super::replies;
 use crate::node::{
     context::{Node, Store},
     docker::Observed,
-    replicas,
+    doors, replicas,
 };
 
 /// For a container that does not say how long it may take: the engine's own.
@@ -22,6 +22,9 @@ pub(super) async fn stop(node: &Node, store: &Store, key: &ReplicaKey) -> Result
     let Some(found) = find(node, store, key).await? else {
         return Ok(());
     };
+    if found.running() {
+        doors::leave(node, store, key, &found.name).await;
+    }
     let grace = found.stop_grace.unwrap_or(GRACE);
     let stopped = node.engine.stop(&found.name, grace).await;
     stopped

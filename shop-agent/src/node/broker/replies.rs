@@ -1,6 +1,6 @@
 //! Errors to statuses, observations to messages: the one place where the broker's wire types meet the node's own.
 
-use shop_plan::names::label;
+use shop_plan::{AllowedImages, names::label};
 use shop_proto::{
     ReplicaKey,
     wire::{
@@ -14,6 +14,7 @@ use tonic::{Code, Status};
 
 use crate::{
     node::{
+        allowed::ImageRefused,
         context::{Node, PlanError, Rendered},
         docker::{ContainerState, EngineError, Observed},
         replicas::ReplicaError,
@@ -117,6 +118,12 @@ pub(super) fn of_engine(error: &EngineError) -> Status {
 
 pub(super) fn of_replica(error: &ReplicaError) -> Status {
     match error {
+        ReplicaError::Image(ImageRefused::Engine(error)) => of_engine(error),
+        ReplicaError::Image(refused) => coded(
+            Code::PermissionDenied,
+            "image_not_allowed",
+            refused.to_string(),
+        ),
         ReplicaError::Render(error) => {
             coded(Code::InvalidArgument, "not_in_plan", error.to_string())
         }
@@ -140,6 +147,7 @@ pub(super) fn listing(
     plans: &[Rendered],
     containers: Vec<Observed>,
     lost_volumes: Vec<String>,
+    allowed: &AllowedImages,
 ) -> ListResponse {
     let (serving_slot, serving_replicas) = match &record.serve {
         Serve::Slot { slot, replicas } => (
@@ -171,6 +179,7 @@ pub(super) fn listing(
             .unwrap_or_default(),
         networks: networks(node, record),
         lost_volumes,
+        allowed_images: allowed.texts(),
     }
 }
 

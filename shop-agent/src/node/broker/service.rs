@@ -26,9 +26,10 @@ use super::{
 };
 use crate::{
     node::{
+        allowed,
         context::{Node, Rendered, Store, now_unix_ms},
         docker::{ContainerSpec, Scope, Urgency},
-        prepare,
+        doors, prepare,
         replicas::{self, ReplicaError},
         routes,
         state::{Serve, StoreRecord},
@@ -211,8 +212,9 @@ impl Broker for StoreBroker {
         let lost = volumes::lost(&self.node, &record)
             .await
             .map_err(|error| replies::of_replica(&error))?;
+        let allowed = allowed::list(&self.node).await;
         Ok(Response::new(replies::listing(
-            &self.node, &record, &plans, containers, lost,
+            &self.node, &record, &plans, containers, lost, &allowed,
         )))
     }
 
@@ -229,6 +231,7 @@ impl Broker for StoreBroker {
     async fn start(&self, request: Request<ReplicaRequest>) -> Result<Response<Ack>, Status> {
         let (named, key) = self.replica(request.into_inner())?;
         let spec = self.spec(&named, &key)?;
+        doors::open(&self.node, &self.store, &key).await;
         replicas::start(&self.node, &self.store, &spec, urgency(&named, &key))
             .await
             .map_err(|error| replies::of_replica(&error))?;

@@ -4,6 +4,8 @@ use std::{future::Future, path::Path, path::PathBuf, sync::Arc, time::Duration};
 
 use bollard::{API_DEFAULT_VERSION, BollardRequest, Docker, errors::Error as Bollard};
 
+use shop_proto::Digest;
+
 use super::starts::Starts;
 
 /// Engine 20.10's API: the oldest we speak, and what we speak wherever it is still understood.
@@ -171,6 +173,25 @@ impl Engine {
         tags.sort_unstable();
         tags.dedup();
         Ok(tags)
+    }
+
+    /// Digests that name an image's content: its id, and those of the registries it came from. `None` when it is not here.
+    ///
+    /// # Errors
+    /// When the engine does not answer.
+    pub async fn image_digests(&self, image: &str) -> Result<Option<Vec<Digest>>, EngineError> {
+        let found = match within("inspect an image", READ, self.docker.inspect_image(image)).await {
+            Ok(found) => found,
+            Err(EngineError::Refused { status: 404, .. }) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let named = found.repo_digests.unwrap_or_default();
+        let texts = found.id.into_iter().chain(named);
+        Ok(Some(
+            texts
+                .filter_map(|text| text.rsplit_once("sha256:")?.1.parse().ok())
+                .collect(),
+        ))
     }
 
     /// Content id of an image, or `None` when it is not here.

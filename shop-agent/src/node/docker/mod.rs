@@ -13,6 +13,7 @@ mod http;
 mod images;
 mod logs;
 mod networks;
+mod process;
 mod spec;
 mod starts;
 mod volumes;

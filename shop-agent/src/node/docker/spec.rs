@@ -45,6 +45,9 @@ pub struct ContainerSpec {
     pub stop_grace: Duration,
     /// Who restarts it.
     pub restart: Restart,
+    /// The template's image, where an operator's takes its place: then the allow-list decides.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub own_image: Option<String>,
 }
 
 /// Something mounted. Binds with an implicit source do not exist here.

@@ -21,6 +21,8 @@ pub const ADMIN_SOCKET: &str = "/run/edge/admin.sock";
 const RUN: &str = "/run/edge";
 /// The Host that requests to it name.
 pub const ADMIN_HOST: &str = "127.0.0.1";
+/// While a file of this name lies beside the admin socket, every visitor is told to come back on another connection.
+pub const LEAVING: &str = "leaving";
 /// The access log, beside the admin socket.
 pub const ACCESS_LOG: &str = "access.log";
 /// Megabytes of it before it is rotated; one rotated file is kept. Both lie in memory where `/run` does.
@@ -62,6 +64,13 @@ pub struct Route {
 pub struct Input {
     /// By host name.
     pub routes: Vec<Route>,
+    /// Everything else.
+    pub frame: Frame,
+}
+
+/// What it depends on beside the routes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Frame {
     /// HTTP and HTTPS.
     pub ports: [Port; 2],
     /// All stores' addresses.
@@ -89,16 +98,33 @@ pub fn render(input: &Input) -> Config {
     Config { text, id }
 }
 
+/// Of everything that does not come and go with host names: an edge of another shape is replaced, not told.
+#[must_use]
+pub fn shape(frame: &Frame) -> Digest {
+    // One that stands for all.
+    let route = Route {
+        host: "shop.invalid".to_owned(),
+        own: vec![frame.pool],
+    };
+    let bare = Input {
+        routes: vec![route],
+        frame: *frame,
+    };
+    Digest::of(document(&bare, "").to_string().as_bytes())
+}
+
 fn document(input: &Input, id: &str) -> Value {
-    let [http, https] = input.ports;
+    let frame = &input.frame;
+    let [http, https] = frame.ports;
     let hosts: Vec<&str> = input.routes.iter().map(|it| it.host.as_str()).collect();
-    let mut routes: Vec<Value> = input.routes.iter().map(|it| route(it, input)).collect();
+    let mut routes = vec![leaving()];
+    routes.extend(input.routes.iter().map(|it| route(it, frame)));
     let mut last = unavailable();
     last["@id"] = json!(id);
     let mut plain = routes.clone();
     plain.push(last);
     routes.push(unavailable());
-    let issuer = if input.internal_tls {
+    let issuer = if frame.internal_tls {
         json!({ "module": "internal" })
     } else {
         json!({ "module": "acme" })
@@ -179,11 +205,11 @@ fn with_tls(mut server: Value) -> Value {
     server
 }
 
-fn route(route: &Route, input: &Input) -> Value {
+fn route(route: &Route, frame: &Frame) -> Value {
     let Route { host, own } = route;
     let own: Vec<String> = own.iter().map(Cidr::to_string).collect();
     let outside =
-        json!({ "host": [host], "not": [{ "remote_ip": { "ranges": [input.pool.to_string()] } }] });
+        json!({ "host": [host], "not": [{ "remote_ip": { "ranges": [frame.pool.to_string()] } }] });
     let own = json!({ "host": [host], "remote_ip": { "ranges": own } });
     json!({
         "match": [outside, own],
@@ -194,7 +220,7 @@ fn route(route: &Route, input: &Input) -> Value {
                 "name": format!("{host}.{SUFFIX}"),
                 "port": PAGE_PORT.to_string(),
                 "refresh": REFRESH,
-                "resolver": { "addresses": [SocketAddrV4::new(input.responder, DNS_PORT).to_string()] },
+                "resolver": { "addresses": [SocketAddrV4::new(frame.responder, DNS_PORT).to_string()] },
                 "dial_timeout": DIAL,
             },
             "load_balancing": {
@@ -210,6 +236,18 @@ fn route(route: &Route, input: &Input) -> Value {
             }],
         }],
         "terminal": true,
+    })
+}
+
+/// A visitor whose connection ends with an answer asks for the next one elsewhere, and is never hung up on. HTTP/2 knows no such header: there
+/// the edge says the same in its own way. What becomes another protocol is left alone.
+fn leaving() -> Value {
+    json!({
+        "match": [{
+            "file": { "root": RUN, "try_files": [LEAVING] },
+            "not": [{ "header": { "Upgrade": ["*"] } }],
+        }],
+        "handle": [{ "handler": "headers", "response": { "set": { "Connection": ["close"] } } }],
     })
 }
 
@@ -246,6 +284,12 @@ mod tests {
                     own: vec![subnet],
                 })
                 .collect(),
+            frame: frame(),
+        }
+    }
+
+    fn frame() -> Frame {
+        Frame {
             ports: [
                 Port {
                     public: 80,
@@ -269,7 +313,20 @@ mod tests {
         assert_ne!(one.id, render(&input(&["b.localhost"])).id);
         let document: Value = serde_json::from_str(&one.text).unwrap();
         let routes = &document["apps"]["http"]["servers"]["http"]["routes"];
-        assert_eq!(routes[1]["@id"], one.id.as_str());
+        assert_eq!(routes[2]["@id"], one.id.as_str());
+    }
+
+    #[test]
+    fn its_shape_is_all_but_the_host_names() {
+        let acme = Frame {
+            internal_tls: false,
+            ..frame()
+        };
+        assert_ne!(shape(&frame()), shape(&acme));
+        let mut elsewhere = frame();
+        elsewhere.ports[0].inner = 7482;
+        assert_ne!(shape(&frame()), shape(&elsewhere));
+        assert_eq!(shape(&frame()), shape(&input(&["a.localhost"]).frame));
     }
 
     #[test]
@@ -278,21 +335,22 @@ mod tests {
         let document: Value = serde_json::from_str(&text).unwrap();
         for server in ["http", "https"] {
             let routes = &document["apps"]["http"]["servers"][server]["routes"];
-            assert_eq!(routes.as_array().unwrap().len(), 3);
-            let proxy = &routes[1]["handle"][0];
+            assert_eq!(routes.as_array().unwrap().len(), 4);
+            assert_eq!(routes[0]["match"][0]["file"]["try_files"][0], LEAVING);
+            let proxy = &routes[2]["handle"][0];
             assert_eq!(
                 proxy["dynamic_upstreams"]["name"],
                 "b.localhost.names.shopfleet"
             );
             assert_eq!(
-                routes[1]["match"][0]["not"][0]["remote_ip"]["ranges"][0],
+                routes[2]["match"][0]["not"][0]["remote_ip"]["ranges"][0],
                 "10.200.0.0/14"
             );
             assert_eq!(
-                routes[1]["match"][1]["remote_ip"]["ranges"][0],
+                routes[2]["match"][1]["remote_ip"]["ranges"][0],
                 "10.200.0.32/27"
             );
-            assert_eq!(routes[2]["handle"][1]["status_code"], 503);
+            assert_eq!(routes[3]["handle"][1]["status_code"], 503);
         }
         assert!(!text.contains("tcp/"), "the admin API is a socket only");
     }

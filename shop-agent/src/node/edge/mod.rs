@@ -1,45 +1,55 @@
 //! The shared reverse proxy of this node and its name responder: keeps both containers running and the edge's routes current.
 //!
 //! Buyers' requests go on while the node agent is away: both containers restart by themselves, the edge from the configuration file beside
-//! its socket, the responder from the names file.
+//! its socket, the responder from the names file. An edge of another image or shape takes over beside the one before, which then drains.
 
 mod config;
+mod containers;
+mod drain;
+mod plan;
+mod side;
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use http_body_util::Full;
-use shop_plan::{address, names::label};
-use shop_proto::{Digest, StoreId};
+use shop_plan::address;
+use shop_proto::StoreId;
 
-use self::config::{ADMIN_SOCKET, Config, Input, Route};
+pub use self::side::Standing;
+use self::{
+    config::{ADMIN_SOCKET, Config, Frame, Input, Route},
+    containers::{EDGE_IMAGE, Edge},
+    plan::{Make, Seen, Step, View},
+    side::Side,
+};
 use super::{
     context::{Node, now_unix_ms},
-    docker::{
-        Attachment, ContainerSpec, EngineError, MountSpec, NetworkSpec, Networking, Restart,
-        Started, UnixHttpError, Urgency, unix_request,
-    },
+    docker::{EngineError, UnixHttpError, unix_request},
     firewall::{self, FirewallError, Port},
     outbox::{Note, Severity},
     paths::Paths,
-    render::AGENT_IMAGE,
     replicas::ReplicaError,
     routes,
-    settings::NodeArgs,
-    state::files::{self, FileError},
+    state::files::FileError,
     tasks::{Unfinished, blocking},
 };
 
-/// The edge's image.
-const EDGE_IMAGE: &str = "shopfleet/caddy:1";
-/// Where the edge listens when a user without rights may not listen on the public port.
-const INNER_PORTS: [u16; 2] = [7480, 7481];
 /// Between two looks: a lost edge or lost routes are back within five seconds.
 const LOOK: Duration = Duration::from_secs(2);
+/// Between two steps of a replacement.
+const SOON: Duration = Duration::from_millis(250);
+/// A replacement that takes longer goes wrong: the edge before gets new routes meanwhile.
+const TAKES: Duration = Duration::from_secs(20);
+/// How long the image that was found last is believed to be the one.
+const IMAGE: Duration = Duration::from_secs(30);
 /// Longest answer of the edge's admin API; a reload with thousands of routes takes a while.
 const ADMIN: Duration = Duration::from_secs(10);
-/// Open requests are finished before the edge ends.
-const EDGE_GRACE: Duration = Duration::from_secs(10);
 
 /// What keeps the edge from being as it should; tried again.
 #[derive(Debug, thiserror::Error)]
@@ -74,6 +84,9 @@ pub enum EdgeError {
         /// HTTP status.
         status: u16,
     },
+    /// The next edge does not come.
+    #[error("no new edge can take over yet; the one before serves on")]
+    NoSuccessor,
 }
 
 /// The edge's user.
@@ -82,173 +95,167 @@ pub const fn uid(node: &Node) -> u32 {
     node.record.first_uid - 1
 }
 
-/// The name responder's user.
-const fn names_uid(node: &Node) -> u32 {
-    node.record.first_uid - 2
+/// Public and inner ports of the edge that gets new connections.
+#[must_use]
+pub fn ports(node: &Node) -> [Port; 2] {
+    node.edge.meant().ports(&node.args)
 }
 
-/// Public and inner ports.
+/// Where the edges write what they answered.
 #[must_use]
-pub fn ports(args: &NodeArgs) -> [Port; 2] {
-    let port = |public: u16, inner: u16| Port {
-        public,
-        inner: if public < 1024 { inner } else { public },
-    };
-    let [http, https] = INNER_PORTS;
-    [port(args.edge_http, http), port(args.edge_https, https)]
+pub fn access_logs(paths: &Paths) -> [PathBuf; 2] {
+    Side::BOTH.map(|side| side.directory(paths).join(config::ACCESS_LOG))
 }
 
-/// Where the edge writes what it answered.
-#[must_use]
-pub fn access_log(paths: &Paths) -> PathBuf {
-    paths.edge_run().join(config::ACCESS_LOG)
+/// What is remembered between two looks; a node agent that is started anew does without.
+#[derive(Default)]
+struct Keeper {
+    failing: bool,
+    image: Option<(Instant, String)>,
+    /// Since when the meant edge is not the one that should be.
+    unsettled: Option<Instant>,
+}
+
+/// What was found where new connections go.
+enum Stands {
+    /// The edge that should be.
+    Current,
+    /// Another, or none.
+    Other,
 }
 
 /// Looks after both until its task ends. Without an edge, only the names file and the firewall are kept.
 pub async fn keep(node: Arc<Node>) {
-    let mut failing = false;
+    let mut keeper = Keeper::default();
     loop {
-        match look(&node).await {
-            Ok(()) => failing = false,
+        let pause = match keeper.look(&node).await {
+            Ok(pause) => {
+                keeper.failing = false;
+                pause
+            }
             Err(error) => {
                 // Said once, not every two seconds.
-                if !failing {
+                if !keeper.failing {
                     tracing::warn!(
                         error = &error as &dyn std::error::Error,
                         "the edge is not as it should be; trying again"
                     );
                 }
-                failing = true;
+                keeper.failing = true;
+                LOOK
             }
-        }
+        };
         tokio::select! {
             () = node.routing.notified() => {}
-            () = tokio::time::sleep(LOOK) => {}
+            () = tokio::time::sleep(pause) => {}
         }
     }
 }
 
-async fn look(node: &Node) -> Result<(), EdgeError> {
+impl Keeper {
+    /// One look; gives how long to wait for the next.
+    async fn look(&mut self, node: &Node) -> Result<Duration, EdgeError> {
+        firewall::assert(node).await?;
+        routes::refresh(node)
+            .await
+            .map_err(|error| EdgeError::Names(Box::new(error)))?;
+        if node.args.no_edge {
+            return Ok(LOOK);
+        }
+        containers::responder(node).await?;
+        node.traffic.attribute(hosts(node));
+        let outcome = self.step(node).await;
+        if let Ok(Stands::Current) = outcome {
+            self.unsettled = None;
+            let side = node.edge.meant();
+            let config = render(node, side);
+            containers::write(node, side, &config).await?;
+            push(node, side, &config).await?;
+            return Ok(LOOK);
+        }
+        let since = self.unsettled.get_or_insert_with(Instant::now);
+        if since.elapsed() < TAKES {
+            return outcome.map(|_| SOON);
+        }
+        // New shops are not to wait for an edge that does not come. The edge before closes idle connections when it is told.
+        let side = node.edge.meant();
+        push(node, side, &render(node, side)).await?;
+        outcome.and(Err(EdgeError::NoSuccessor))
+    }
+
+    /// Sees what there is and does the next step.
+    async fn step(&mut self, node: &Node) -> Result<Stands, EdgeError> {
+        let image = self.image(node).await?;
+        let meant = node.edge.meant();
+        let [here, there] = [meant, meant.other()].map(|side| Edge {
+            side,
+            image: &image,
+            shape: config::shape(&frame(node, side)),
+        });
+        let seen = containers::see(node, &here).await?;
+        let step = plan::next(View {
+            meant,
+            here: seen,
+            there: containers::see(node, &there).await?,
+            left: drain::left(node, there.side).await?,
+        });
+        match step {
+            Step::Rest => {}
+            Step::Start(side) => {
+                drain::forget(node, side).await?;
+                let edge = if side == meant { &here } else { &there };
+                containers::start(node, edge, &render(node, side)).await?;
+            }
+            Step::Switch(side) => switch(node, side).await?,
+            Step::Drain(side) => drain::begin(node, side).await?,
+            Step::Remove(side) => containers::remove(node, side).await?,
+        }
+        Ok(if seen == Seen::Running(Make::Current) {
+            Stands::Current
+        } else {
+            Stands::Other
+        })
+    }
+
+    /// Content id of the edge's image. Asked for now and then: it may be built anew at any time.
+    async fn image(&mut self, node: &Node) -> Result<String, EdgeError> {
+        if let Some((at, image)) = &self.image
+            && at.elapsed() < IMAGE
+        {
+            return Ok(image.clone());
+        }
+        let found = node.engine.image_id(EDGE_IMAGE).await?;
+        let image = found.ok_or(EdgeError::Image(EDGE_IMAGE))?;
+        self.image = Some((Instant::now(), image.clone()));
+        Ok(image)
+    }
+}
+
+/// Sends new connections to an edge that answers; one that does not yet is looked at again.
+async fn switch(node: &Node, side: Side) -> Result<(), EdgeError> {
+    drain::forget(node, side).await?;
+    match push(node, side, &render(node, side)).await {
+        Err(EdgeError::Admin(_)) => return Ok(()),
+        other => other?,
+    }
+    let file = node.edge.clone();
+    blocking(&file, move |standing| standing.mean(side)).await??;
     firewall::assert(node).await?;
-    routes::refresh(node)
-        .await
-        .map_err(|error| EdgeError::Names(Box::new(error)))?;
-    if node.args.no_edge {
-        return Ok(());
-    }
-    responder(node).await?;
-    node.traffic.attribute(hosts(node));
-    let config = config::render(&input(node));
-    edge(node, &config).await?;
-    push(node, &config).await
+    tracing::info!(container = %side.container(&node.id), "a new edge takes over; the one before drains");
+    node.outbox.note(Note {
+        store: None,
+        code: "edge_replaced",
+        severity: Severity::Info,
+        message: "a new edge has taken over; the one before answers its visitors to the end"
+            .to_owned(),
+        at_unix_ms: now_unix_ms(),
+    });
+    Ok(())
 }
 
-async fn responder(node: &Node) -> Result<(), EdgeError> {
-    let subnet = node.pool.subnet(node.record.names_subnet);
-    let network = NetworkSpec {
-        name: format!("sf-{}-names", node.id),
-        bridge: shop_plan::names::bridge(&node.id, node.record.names_subnet.get()),
-        subnet: subnet.to_string(),
-        gateway: subnet.gateway(),
-        internal: true,
-        labels: labels(node, "network"),
-    };
-    let address = subnet.host(address::AGENT);
-    let spec = ContainerSpec {
-        name: format!("sf-{}-names", node.id),
-        image: AGENT_IMAGE.to_owned(),
-        entrypoint: None,
-        command: Some(vec![
-            "names".to_owned(),
-            "--page-address".to_owned(),
-            address.to_string(),
-        ]),
-        env: BTreeMap::new(),
-        user: (names_uid(node), names_uid(node)),
-        labels: labels(node, "names"),
-        hostname: "names".to_owned(),
-        memory_bytes: 64 << 20,
-        cpu_millis: 1000,
-        pids: 32,
-        read_only: true,
-        mounts: vec![directory(&node.paths.names(), "/run/shopfleet", true)],
-        networking: Networking::Bridges(vec![Attachment {
-            network: network.name.clone(),
-            address,
-            alias: "names".to_owned(),
-        }]),
-        extra_hosts: BTreeMap::new(),
-        stop_signal: "SIGTERM".to_owned(),
-        stop_grace: Duration::from_secs(2),
-        restart: Restart::UnlessStopped,
-    };
-    if running(node, &spec).await? {
-        return Ok(());
-    }
-    node.engine.ensure_network(&network).await?;
-    up(node, spec).await
-}
-
-async fn edge(node: &Node, config: &Config) -> Result<(), EdgeError> {
-    let (run, data, uid) = (node.paths.edge_run(), node.paths.edge_data(), uid(node));
-    let text = config.text.clone();
-    let shared = Arc::new(run.clone());
-    let state = data.clone();
-    blocking(&shared, move |run| {
-        files::directory(run, 0o750, Some((uid, uid)))?;
-        files::directory(&state, 0o700, Some((uid, uid)))?;
-        let file = run.join("config.json");
-        // What it starts from when the node agent is away.
-        if files::read(&file)?.as_deref() != Some(text.as_bytes()) {
-            files::replace(&file, text.as_bytes(), 0o644)?;
-        }
-        Ok::<_, FileError>(())
-    })
-    .await??;
-    let spec = ContainerSpec {
-        name: format!("sf-{}-edge", node.id),
-        image: EDGE_IMAGE.to_owned(),
-        entrypoint: Some(vec!["/usr/bin/caddy".to_owned()]),
-        command: Some(
-            ["run", "--config", "/run/edge/config.json"]
-                .map(str::to_owned)
-                .to_vec(),
-        ),
-        env: BTreeMap::from([
-            ("XDG_CONFIG_HOME".to_owned(), "/data/config".to_owned()),
-            ("XDG_DATA_HOME".to_owned(), "/data".to_owned()),
-            ("HOME".to_owned(), "/tmp".to_owned()),
-        ]),
-        user: (uid, uid),
-        labels: labels(node, "edge"),
-        hostname: String::new(),
-        memory_bytes: 512 << 20,
-        cpu_millis: 4000,
-        pids: 256,
-        read_only: true,
-        mounts: vec![
-            directory(&run, "/run/edge", false),
-            directory(&data, "/data", false),
-            MountSpec::Memory {
-                path: "/tmp".to_owned(),
-                size_bytes: 16 << 20,
-            },
-        ],
-        networking: Networking::Host,
-        extra_hosts: BTreeMap::new(),
-        stop_signal: "SIGTERM".to_owned(),
-        stop_grace: EDGE_GRACE,
-        restart: Restart::UnlessStopped,
-    };
-    if running(node, &spec).await? {
-        return Ok(());
-    }
-    up(node, spec).await
-}
-
-/// The edge has this configuration, or gets it.
-async fn push(node: &Node, config: &Config) -> Result<(), EdgeError> {
-    let socket = node.paths.edge_run().join(socket_name());
+/// The edge of a side has this configuration, or gets it.
+async fn push(node: &Node, side: Side, config: &Config) -> Result<(), EdgeError> {
+    let socket = side.directory(&node.paths).join(socket_name());
     let question = http::Request::get(format!("/id/{}", config.id))
         .header(http::header::HOST, config::ADMIN_HOST)
         .body(Full::default())?;
@@ -270,7 +277,25 @@ async fn push(node: &Node, config: &Config) -> Result<(), EdgeError> {
     Ok(())
 }
 
-fn input(node: &Node) -> Input {
+/// The whole configuration of the edge on a side.
+fn render(node: &Node, side: Side) -> Config {
+    config::render(&Input {
+        routes: table(node),
+        frame: frame(node, side),
+    })
+}
+
+fn frame(node: &Node, side: Side) -> Frame {
+    let names = node.pool.subnet(node.record.names_subnet);
+    Frame {
+        ports: side.ports(&node.args),
+        pool: node.pool,
+        responder: names.host(address::AGENT),
+        internal_tls: node.args.edge_internal_tls,
+    }
+}
+
+fn table(node: &Node) -> Vec<Route> {
     let mut routes: Vec<Route> = node
         .state
         .stores()
@@ -294,16 +319,7 @@ fn input(node: &Node) -> Input {
         .collect();
     routes.sort_unstable();
     routes.dedup_by(|one, other| one.host == other.host);
-    Input {
-        routes,
-        ports: ports(&node.args),
-        pool: node.pool,
-        responder: node
-            .pool
-            .subnet(node.record.names_subnet)
-            .host(address::AGENT),
-        internal_tls: node.args.edge_internal_tls,
-    }
+    routes
 }
 
 /// Whose the host names are.
@@ -317,72 +333,6 @@ pub fn hosts(node: &Node) -> BTreeMap<String, StoreId> {
             .map(|host| (host.to_string(), store.clone()))
     });
     hosts.collect()
-}
-
-/// Whether the container runs and is the one it should be. One call to the engine.
-async fn running(node: &Node, spec: &ContainerSpec) -> Result<bool, EdgeError> {
-    let Some(found) = node.engine.inspect(&spec.name).await? else {
-        return Ok(false);
-    };
-    let known = node.images.known(&spec.image);
-    Ok(found.running()
-        && known.is_some_and(|image| {
-            found.label(label::SPEC_HASH) == Some(hash(spec, &image).as_str())
-        }))
-}
-
-/// Creates and starts it; one made from another spec or image is replaced.
-async fn up(node: &Node, mut spec: ContainerSpec) -> Result<(), EdgeError> {
-    let image = node
-        .engine
-        .image_id(&spec.image)
-        .await?
-        .ok_or(if spec.image == EDGE_IMAGE {
-            EdgeError::Image(EDGE_IMAGE)
-        } else {
-            EdgeError::Image(AGENT_IMAGE)
-        })?;
-    let hash = hash(&spec, &image);
-    node.images.learn(&spec.image, image);
-    spec.labels.insert(label::SPEC_HASH.to_owned(), hash);
-    if let Some(found) = node.engine.inspect(&spec.name).await?
-        && !spec.made(&found)
-    {
-        tracing::info!(container = %spec.name, "replacing a container that was made from another release");
-        node.engine.stop(&spec.name, spec.stop_grace).await?;
-        node.engine.remove(&spec.name, true).await?;
-    }
-    node.engine.create(&spec).await?;
-    if node.engine.start(&spec, Urgency::Soon).await? == Started::Now {
-        tracing::info!(container = %spec.name, "started");
-        node.outbox.note(Note {
-            store: None,
-            code: "container_started",
-            severity: Severity::Info,
-            message: format!("{} did not run and was started", spec.name),
-            at_unix_ms: now_unix_ms(),
-        });
-    }
-    Ok(())
-}
-
-fn hash(spec: &ContainerSpec, image: &str) -> String {
-    Digest::of(format!("{} {image}", spec.content_digest()).as_bytes()).to_string()
-}
-
-fn labels(node: &Node, kind: &str) -> BTreeMap<String, String> {
-    BTreeMap::from([
-        (label::NODE.to_owned(), node.id.to_string()),
-        (label::KIND.to_owned(), kind.to_owned()),
-    ])
-}
-
-fn directory(source: &std::path::Path, path: &str, read_only: bool) -> MountSpec {
-    MountSpec::Directory {
-        source: source.to_string_lossy().into_owned(),
-        path: path.to_owned(),
-        read_only,
-    }
 }
 
 fn socket_name() -> PathBuf {

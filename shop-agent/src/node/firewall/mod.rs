@@ -157,7 +157,8 @@ async fn list(node: &NodeId) -> Result<Digest, FirewallError> {
     Ok(Digest::of(&listing))
 }
 
-async fn nft(arguments: &[&str], input: &str) -> Result<Vec<u8>, FirewallError> {
+/// Runs nft.
+pub(super) async fn nft(arguments: &[&str], input: &str) -> Result<Vec<u8>, FirewallError> {
     let mut child = Command::new("nft")
         .args(arguments)
         .stdin(Stdio::piped())
@@ -208,7 +209,7 @@ fn rules(node: &Node) -> Rules<'_> {
         resolvers: ruleset::resolvers(&resolv_conf),
         edge: (!node.args.no_edge).then(|| Edge {
             uid: edge::uid(node),
-            ports: edge::ports(&node.args),
+            ports: edge::ports(node),
             dns_port: DNS_PORT,
             web_port: PAGE_PORT,
         }),

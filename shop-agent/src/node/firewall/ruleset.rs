@@ -290,6 +290,30 @@ mod tests {
         assert_eq!(text, include_str!("golden.nft"), "{text}");
     }
 
+    /// New connections of buyers, of this host and of stores go to the edge that is meant, and to no other: the one before keeps what it has.
+    #[test]
+    fn another_edge_gets_all_new_connections() {
+        let node = "node01".parse().unwrap();
+        let port = |public, inner| Port { public, inner };
+        let mut next = rules(&node);
+        if let Some(edge) = &mut next.edge {
+            edge.ports = [port(80, 7482), port(8443, 18443)];
+        }
+        let text = render(&next);
+        for moved in [
+            "tcp dport 80 redirect to :7482",
+            "tcp dport 8443 redirect to :18443",
+        ] {
+            assert_eq!(text.matches(moved).count(), 2, "{moved}: {text}");
+        }
+        assert!(text.contains("@gateways tcp dport { 7482, 18443 } accept"));
+        assert!(!text.contains("7480"), "{text}");
+        assert_eq!(
+            text.matches("ct state established,related accept").count(),
+            5
+        );
+    }
+
     #[test]
     fn without_bridges_and_edge_it_is_still_a_table() {
         let node = "node01".parse().unwrap();

@@ -72,6 +72,7 @@ fn example(template: &str, digest: Digest, profiles: BTreeMap<String, String>) -
         maintenance: false,
         hold_until_unix_ms: None,
         watch: None,
+        rotations: BTreeMap::new(),
     };
     let plan = plan_of(&store, &spec, 1).unwrap();
     let index = |number: u32| serde_json::from_value(number.into()).unwrap();
@@ -476,4 +477,35 @@ fn a_container_of_another_revision_is_taken_when_only_its_limits_differ() {
     unshaped.labels.remove(label::SHAPE);
     assert!(made.made(&unshaped));
     assert!(!roomier.made(&unshaped));
+}
+
+#[test]
+fn a_page_asks_docker_for_no_service_that_stays() {
+    for example in examples() {
+        let place = example.place();
+        let stay: Vec<ReplicaKey> = example
+            .plan
+            .services
+            .iter()
+            .filter(|service| !service.kind.slotted())
+            .map(|service| ReplicaKey {
+                service: service.name.clone(),
+                slot: Slot::Fixed,
+                replica: 0,
+            })
+            .collect();
+        let php = ReplicaKey::parse("php-fpm", "a", 0).unwrap();
+        let known = place.replica(&example.plan, &php).unwrap().extra_hosts;
+        for key in stay {
+            let there = place.replica(&example.plan, &key).unwrap();
+            let Networking::Bridges(attachments) = there.networking else {
+                panic!("{key} has no network of its store")
+            };
+            let said = known.get(key.service.as_str());
+            assert!(
+                attachments.iter().any(|it| Some(&it.address) == said),
+                "{key} is at {attachments:?}, PHP was told {said:?}"
+            );
+        }
+    }
 }

@@ -207,6 +207,7 @@ fn of_capacity(it: Capacity) -> WireCapacity {
         edge_scheme: it.edge_scheme.to_owned(),
         edge_port: u32::from(it.edge_port),
         images: it.images,
+        allowed_images: it.allowed_images,
     }
 }
 

@@ -40,6 +40,7 @@ pub(crate) fn spec(revision: u64) -> Spec {
         maintenance: false,
         hold_until_unix_ms: None,
         watch: None,
+        rotations: std::collections::BTreeMap::new(),
     }
 }
 

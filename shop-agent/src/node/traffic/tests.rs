@@ -7,7 +7,7 @@ use super::*;
 const NOW: i64 = 1_800_000_000;
 
 fn traffic(directory: &Path) -> Traffic {
-    let traffic = Traffic::new(directory.join("access.log"));
+    let traffic = Traffic::new([directory.join("access.log"), directory.join("b/access.log")]);
     traffic.attribute(BTreeMap::from([
         ("a.localhost".to_owned(), store("aaaaaaaaaaa1")),
         ("b.localhost".to_owned(), store("aaaaaaaaaaa2")),
@@ -125,4 +125,24 @@ fn a_node_agent_that_was_away_counts_what_it_missed() {
     );
     assert!(traffic.window(&store("aaaaaaaaaaa1"), 200, NOW).complete);
     assert!(!traffic.window(&store("aaaaaaaaaaa1"), 201, NOW).complete);
+}
+
+#[test]
+fn what_two_edges_answer_counts_together() {
+    let place = tempfile::tempdir().unwrap();
+    let other = place.path().join("b");
+    log(place.path(), NOW - 200, "a.localhost", 200);
+    let traffic = traffic(place.path());
+    traffic.catch_up(NOW - 90).unwrap();
+    // The next edge takes over, and the one before answers its last visitors.
+    fs::create_dir(&other).unwrap();
+    log(&other, NOW - 60, "a.localhost", 500);
+    log(place.path(), NOW - 60, "a.localhost", 200);
+    log(&other, NOW - 59, "a.localhost", 200);
+    traffic.catch_up(NOW).unwrap();
+    assert_eq!(
+        counted(&traffic, "aaaaaaaaaaa1"),
+        [(-200, 1, 0), (-60, 2, 1), (-59, 1, 0)]
+    );
+    assert!(traffic.window(&store("aaaaaaaaaaa1"), 200, NOW).complete);
 }

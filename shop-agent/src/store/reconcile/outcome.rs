@@ -180,7 +180,7 @@ impl<E: StoreEngine> Reconciler<E> {
         match step {
             Step::Deliver(consumer) => {
                 self.world.well(&Target::Secrets(consumer.clone()));
-                self.world.delivered.insert(consumer);
+                self.world.handed_over(consumer);
             }
             Step::Create(key) => {
                 let hash = self.wanted(&key).map(|service| service.spec_hash);
@@ -223,6 +223,11 @@ impl<E: StoreEngine> Reconciler<E> {
                 format!("restart {seq}: all stopped"),
                 None,
             ),
+            Step::Admit => {
+                self.world.well(&Target::Logins);
+                tracing::info!("new values of secrets are accepted beside the old ones");
+            }
+            Step::Dismiss => self.dismissed(),
             // Seen to have ended, or asked again: it may not even have begun.
             Step::StopTask(run) => {
                 let again = Instant::now() + STOP_AGAIN;
@@ -234,6 +239,31 @@ impl<E: StoreEngine> Reconciler<E> {
             | Step::BeginSchedule(_)
             | Step::NoteDrift(_) => {}
         }
+    }
+
+    /// What people are told of the end of a rotation.
+    fn dismissed(&mut self) {
+        self.world.well(&Target::Logins);
+        // As it was before the step: what is read anew afterwards does not know it any more.
+        let Some(rotating) = self.entries.rotating.take() else {
+            return;
+        };
+        let names: Vec<&str> = rotating.secrets.keys().map(String::as_str).collect();
+        let names = names.join(", ");
+        let (code, severity, message) = if rotating.kept {
+            (
+                "secret_rotated",
+                "info",
+                format!("{names}: the new value is in force; the old one is not accepted any more"),
+            )
+        } else {
+            (
+                "secret_rotation_undone",
+                "warning",
+                format!("{names}: the old value stays; the new one is not accepted any more"),
+            )
+        };
+        self.event(code, severity, message, None);
     }
 
     /// The service that a container should be made from now.

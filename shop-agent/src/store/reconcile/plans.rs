@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use shop_proto::{ReplicaKey, Slot, StoreId};
+use shop_proto::{Digest, ReplicaKey, Slot, StoreId};
 use tokio::time::Instant;
 
 use super::Reconciler;
@@ -10,7 +10,8 @@ use crate::{
     engine::{EngineError, Exit, StoreEngine, Traffic},
     ledger::{Accepted, Entries, Move, Phase},
     store::{
-        act::{Beside, Failure, Rendered},
+        act::{Beside, Failure, Logins, Rendered},
+        database::DatabaseError,
         order::{Order, Refusal},
         steps::{Step, Target, Watching},
     },
@@ -32,6 +33,8 @@ pub(super) struct Orders {
     pub next: Option<Order>,
     /// The node has rendered the newest as we have.
     pub known: bool,
+    /// Whether those who log in are handed new values; none while nothing is rotated.
+    pub hands_out_new: Option<bool>,
 }
 
 /// What is seen of an update's phase.
@@ -68,6 +71,7 @@ impl Orders {
             next: update.map(|update| order(&update.to)).transpose()?,
             asked: asked.clone(),
             known: false,
+            hands_out_new: entries.hands_out_new(),
         })
     }
 
@@ -85,6 +89,8 @@ impl Orders {
         Beside {
             force: self.force.rendered.plan.clone(),
             next: self.next.as_ref().map(|next| next.rendered.plan.clone()),
+            hands_out_new: self.hands_out_new == Some(true),
+            logins: Logins::new(),
         }
     }
 }
@@ -146,7 +152,7 @@ impl<E: StoreEngine> Reconciler<E> {
             Ok(orders) => {
                 if before.is_some_and(|before| before != plans(&orders)) {
                     // What each consumer gets may have changed.
-                    self.world.delivered.clear();
+                    self.world.redeliver();
                 }
                 self.orders = Some(orders.clone());
                 Some(orders)
@@ -192,6 +198,12 @@ impl<E: StoreEngine> Reconciler<E> {
 
     /// Something could not be done for a container of that slot. What the node will go on refusing is like an end.
     pub(super) fn watch_failed(&mut self, target: &Target, failure: &Failure) {
+        if *target == Target::Logins {
+            let too_old = matches!(failure, Failure::Database(DatabaseError::TooOld));
+            self.watch.seen.ends += u32::from(too_old);
+            self.watch.seen.complaint = Some(failure.to_string());
+            return;
+        }
         let Target::Replica(key) = target else { return };
         if !self.watched(key) {
             return;
@@ -200,7 +212,10 @@ impl<E: StoreEngine> Reconciler<E> {
         let hopeless = matches!(
             failure,
             Failure::Engine(
-                EngineError::ImageMissing(_) | EngineError::Refused(_) | EngineError::VolumeLost(_)
+                EngineError::ImageMissing(_)
+                    | EngineError::ImageNotAllowed(_)
+                    | EngineError::Refused(_)
+                    | EngineError::VolumeLost(_)
             )
         );
         self.watch.seen.ends += u32::from(hopeless);
@@ -278,7 +293,7 @@ impl<E: StoreEngine> Reconciler<E> {
     }
 }
 
-fn plans(orders: &Orders) -> (shop_proto::Digest, Option<shop_proto::Digest>) {
+fn plans(orders: &Orders) -> (Digest, Option<Digest>, Option<bool>) {
     let next = orders.next.as_ref().map(|next| next.rendered.digest);
-    (orders.force.rendered.digest, next)
+    (orders.force.rendered.digest, next, orders.hands_out_new)
 }

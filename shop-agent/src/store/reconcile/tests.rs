@@ -30,6 +30,8 @@ use crate::{
 };
 
 mod drift;
+mod images;
+mod rotation;
 mod tasks;
 mod updates;
 
@@ -60,6 +62,7 @@ struct Machine {
     mailbox: Mailbox,
     engine: Arc<FakeEngine>,
     probes: Arc<FakeProbes>,
+    databases: Arc<rotation::FakeDatabase>,
     plan: StorePlan,
 }
 
@@ -101,6 +104,7 @@ impl Machine {
                 root: memory.path().to_owned(),
                 boot_id: "boot-1".to_owned(),
             },
+            databases: Arc::new(rotation::FakeDatabase::new(memory.path())),
             disk: tempfile::tempdir().unwrap(),
             engine,
             probes: Arc::default(),
@@ -137,6 +141,7 @@ impl Machine {
             ledger,
             mailbox: self.mailbox.clone(),
             probes: self.probes.clone(),
+            databases: self.databases.clone(),
             envelope: Arc::new(envelope),
         };
         let (commands, command_queue) = mpsc::channel(8);

@@ -9,7 +9,7 @@ use shop_plan::{ServiceKind, ServicePlan};
 use shop_proto::ReplicaKey;
 use tokio::time::Instant;
 
-use super::{Input, Replica, Step, Target, Wanted};
+use super::{Input, Replica, Step, Target, Wanted, rotation};
 use crate::engine::ContainerState;
 
 /// Starts of one store at once.
@@ -87,6 +87,7 @@ fn can_start(input: &Input<'_>, wanted: &Wanted<'_>) -> bool {
     };
     input.replicas.get(key).is_some_and(fits)
         && input.has_secrets(&service.name, &service.container.secrets)
+        && !rotation::waits(input, wanted)
 }
 
 fn needs_met(input: &Input<'_>, service: &ServicePlan) -> bool {

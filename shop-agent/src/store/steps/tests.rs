@@ -1,5 +1,4 @@
-//! The rules, walked through by a simulated store in every order that chance gives: whatever happens first, no rule is broken,
-//! it arrives, and then there is nothing left to do.
+//! The rules, walked through by a simulated store in every order that chance gives: none is broken, it arrives, and nothing is left to do.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -244,7 +243,7 @@ impl Shop {
                 assert_eq!(self.replicas.insert(key, replica), None, "created twice");
             }
             Step::Start(key) => self.set(&key, ContainerState::Running { since_unix_ms: 1 }),
-            Step::Stop(key) => self.set(&key, exited()),
+            Step::Stop(key) | Step::Kill(key) => self.set(&key, exited()),
             Step::Remove(key) => drop(self.replicas.remove(&key)),
             Step::RunTask(run) => self.task_ended(&run, 0),
             Step::Limit(key) => {
@@ -253,8 +252,9 @@ impl Shop {
                     self.replicas.get_mut(&key).unwrap().limits = Some(limits);
                 }
             }
-            Step::Kill(key) => self.set(&key, exited()),
             Step::Record(it) => self.moved(*it),
+            Step::Admit => self.entries.admitted(),
+            Step::Dismiss => self.entries.rotated(),
             Step::Run(run, by) => {
                 let (runs, now) = (&mut self.entries.runs, self.wall.as_millisecond());
                 runs.begin(&run.run, &run.task, by, now);

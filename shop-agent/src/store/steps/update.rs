@@ -5,7 +5,7 @@
 //! changes before the whole store is asked through the new slot; workers follow the traffic. The old slot is kept ready until the
 //! window after the switch has passed: only then is the new plan in force, and the old containers go.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use shop_plan::{Change, Migration, ServiceKind, StorePlan, TaskPlan, transition};
 use shop_proto::{Digest, ReplicaKey, RunState, Slot};
@@ -96,11 +96,28 @@ fn begin(input: &Input<'_>, serving: &Accepted) -> Option<Move> {
     let halted = halted.is_some_and(|update| update.phase == Phase::Halted);
     let change = transition(input.plan, asked.plan);
     let quiet = |change: Change| matches!(change, Change::Same | Change::LimitsOnly);
-    if !change.slots && change.services.iter().all(|it| quiet(it.change)) {
+    let rotates = !rotates(input, input.plan).is_empty();
+    if !rotates && !change.slots && change.services.iter().all(|it| quiet(it.change)) {
         return Some(settle(asked.accepted, asked.plan));
+    }
+    // What is being dismissed must not be handed out again; and one rotation follows the other.
+    let unsettled = input.entries.rotating.as_ref().is_some_and(|it| it.kept);
+    if input.busy.contains(&Target::Logins) || (rotates && unsettled) {
+        return None;
     }
     let new = update(input, serving, input.plan, input.slot(), halted);
     Some(Move::Begin(Box::new(new), Marks::of(input.plan)))
+}
+
+/// Secrets that get new values on the way from one plan to the newest, and which rotation of each it is.
+fn rotates(input: &Input<'_>, from: &StorePlan) -> BTreeMap<String, u64> {
+    let mut rotates = input.entries.to_rotate(input.spec);
+    // The same user at the same database, before and after: another one is not let in by a second password.
+    rotates.retain(|name, _| {
+        let (old, new) = (from.login(name), input.asked.plan.login(name));
+        old.is_ok() && old == new
+    });
+    rotates
 }
 
 /// Whether the order was tried and did not go through.
@@ -121,13 +138,14 @@ fn update(
 ) -> Update {
     let Asked { accepted, plan, .. } = input.asked;
     let change = transition(from_plan, plan);
+    let rotates = rotates(input, from_plan);
     // A database that another version has opened may not open in this one again.
     let one_way =
         |it: &shop_plan::ServiceChange| it.kind == ServiceKind::Database && !it.reversible;
     Update {
         from: from.clone(),
         to: accepted.clone(),
-        slot: if change.slots {
+        slot: if change.slots || !rotates.is_empty() {
             other(from_slot)
         } else {
             from_slot
@@ -139,6 +157,7 @@ fn update(
         switched_unix_ms: None,
         before: None,
         failure: None,
+        rotates,
     }
 }
 
@@ -315,11 +334,16 @@ fn drained(input: &Input<'_>) -> Option<Move> {
     let serves = matches!(input.serving, Serve::Slot { slot, .. } if *slot == input.slot())
         || input.spec.maintenance
         || input.spec.run_state != RunState::Running;
-    let gone = input
-        .replicas
-        .keys()
-        .all(|key| input.wanted().any(|it| it.key == *key));
-    (update.phase == Phase::Draining && serves && gone).then_some(Move::Enter(Phase::Done))
+    // A secret has been rotated when its old value is of no use any more.
+    let rotated = input.entries.rotating.is_none();
+    (update.phase == Phase::Draining && serves && rotated && alone(input))
+        .then_some(Move::Enter(Phase::Done))
+}
+
+/// Whether there is no container but those that should be.
+pub fn alone(input: &Input<'_>) -> bool {
+    let mut keys = input.replicas.keys();
+    keys.all(|key| input.wanted().any(|it| it.key == *key))
 }
 
 fn fail(input: &Input<'_>, reason: Reason, message: String) -> Move {

@@ -45,6 +45,8 @@ struct PlainText {
     credential: Option<String>,
     sealing: String,
     secrets: Vec<NamedSecret>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    coming: Vec<NamedSecret>,
 }
 
 #[derive(Serialize, Deserialize, Zeroize, ZeroizeOnDrop)]
@@ -112,16 +114,15 @@ pub fn escrow_content(content: &Content) -> Result<Zeroizing<Vec<u8>>, VaultErro
     let escrow = EscrowContent {
         format: FORMAT,
         sealing: BASE64.encode(content.sealing.to_secret_bytes().as_slice()),
-        secrets: named(content),
+        secrets: named(&content.secrets),
     };
     let mut buffer = Zeroizing::new(Vec::with_capacity(PLAIN_TEXT_ROOM));
     serde_json::to_writer(&mut *buffer, &escrow).map_err(|_| VaultError::Damaged)?;
     Ok(buffer)
 }
 
-fn named(content: &Content) -> Vec<NamedSecret> {
-    content
-        .secrets
+fn named(secrets: &BTreeMap<String, SecretString>) -> Vec<NamedSecret> {
+    secrets
         .iter()
         .map(|(name, value)| NamedSecret {
             name: name.clone(),
@@ -186,7 +187,8 @@ fn plain_text(content: &Content) -> Result<Zeroizing<Vec<u8>>, VaultError> {
             .as_ref()
             .map(|credential| BASE64.encode(&credential.encode())),
         sealing: BASE64.encode(content.sealing.to_secret_bytes().as_slice()),
-        secrets: named(content),
+        secrets: named(&content.secrets),
+        coming: named(&content.coming),
     };
     let mut buffer = Zeroizing::new(Vec::with_capacity(PLAIN_TEXT_ROOM));
     serde_json::to_writer(&mut *buffer, &plain).map_err(|_| VaultError::Damaged)?;
@@ -204,16 +206,6 @@ fn content(plain: &PlainText) -> Result<Content, VaultError> {
         Some(text) => Some(Credential::decode(&decoded(text)?)?),
         None => None,
     };
-    let secrets: BTreeMap<String, SecretString> = plain
-        .secrets
-        .iter()
-        .map(|secret| {
-            (
-                secret.name.clone(),
-                SecretString::from(secret.value.clone()),
-            )
-        })
-        .collect();
     Ok(Content {
         version: plain.version,
         identity: Arc::new(KeyPair::from_pkcs8(&decoded(&plain.identity)?)?),
@@ -222,6 +214,19 @@ fn content(plain: &PlainText) -> Result<Content, VaultError> {
             shop_seal::SealingKey::from_secret_bytes(sealing.as_slice())
                 .map_err(|_| VaultError::Damaged)?,
         ),
-        secrets,
+        secrets: by_name(&plain.secrets),
+        coming: by_name(&plain.coming),
     })
+}
+
+fn by_name(secrets: &[NamedSecret]) -> BTreeMap<String, SecretString> {
+    secrets
+        .iter()
+        .map(|secret| {
+            (
+                secret.name.clone(),
+                SecretString::from(secret.value.clone()),
+            )
+        })
+        .collect()
 }

@@ -77,6 +77,8 @@ pub struct Content {
     pub sealing: Arc<shop_seal::SealingKey>,
     /// Generated secrets by name.
     pub secrets: BTreeMap<String, SecretString>,
+    /// Values that are to take the place of those in force.
+    pub coming: BTreeMap<String, SecretString>,
 }
 
 impl Content {
@@ -91,6 +93,7 @@ impl Content {
             credential: None,
             sealing: Arc::new(shop_seal::SealingKey::generate()),
             secrets: BTreeMap::new(),
+            coming: BTreeMap::new(),
         })
     }
 
@@ -212,6 +215,52 @@ impl Vault {
                 }
             }
             Ok(content.secrets.len() != before)
+        })
+    }
+
+    /// Makes a coming value of each of these secrets of the plan. One that is there already stays.
+    ///
+    /// # Errors
+    /// As [`Vault::ensure_secrets`].
+    pub fn stage<'n>(
+        &mut self,
+        plan: &StorePlan,
+        names: impl Iterator<Item = &'n str>,
+    ) -> Result<(), VaultError> {
+        self.change(|content| {
+            let before = content.coming.len();
+            for name in names {
+                let known = plan.secrets.iter().find(|secret| secret.name == name);
+                if let Some(secret) = known.filter(|_| !content.coming.contains_key(name)) {
+                    let value = generate::secret(secret.alphabet, secret.length)?;
+                    content.coming.insert(name.to_owned(), value);
+                }
+            }
+            Ok(content.coming.len() != before)
+        })
+    }
+
+    /// Ends with one value of each: the coming one, or the one there was. Repeating it changes nothing.
+    ///
+    /// # Errors
+    /// When the disk refuses; then nothing has changed.
+    pub fn settle<'n>(
+        &mut self,
+        names: impl Iterator<Item = &'n str>,
+        keep: bool,
+    ) -> Result<(), VaultError> {
+        self.change(|content| {
+            let mut changed = false;
+            for name in names {
+                let Some(coming) = content.coming.remove(name) else {
+                    continue;
+                };
+                changed = true;
+                if keep {
+                    content.secrets.insert(name.to_owned(), coming);
+                }
+            }
+            Ok(changed)
         })
     }
 

@@ -123,3 +123,41 @@ fn generated_secrets_have_their_alphabet_and_length() {
         }));
     }
 }
+
+#[test]
+fn a_coming_value_stands_beside_the_one_in_force_until_one_of_them_goes() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut vault, plan) = created(directory.path());
+    let name = || ["db_password"].into_iter();
+    let in_force = |vault: &Vault| {
+        let value = &vault.content().secrets["db_password"];
+        value.expose_secret().to_owned()
+    };
+    for keep in [false, true] {
+        let old = in_force(&vault);
+        vault.stage(&plan, name()).unwrap();
+        let coming = |vault: &Vault| {
+            let value = vault.content().coming.get("db_password");
+            value.map(|value| value.expose_secret().to_owned())
+        };
+        let new = coming(&vault).unwrap();
+        assert!(new != old && new.len() == old.len());
+        let version = vault.content().version;
+        vault.stage(&plan, name()).unwrap();
+        assert_eq!(vault.content().version, version, "made once");
+        let mut again = Vault::open(directory.path(), store(), KEY.into()).unwrap();
+        assert_eq!(
+            (in_force(&again), coming(&again)),
+            (old.clone(), Some(new.clone()))
+        );
+        for _ in 0..2 {
+            again.settle(name(), keep).unwrap();
+            assert_eq!(
+                in_force(&again),
+                if keep { new.clone() } else { old.clone() }
+            );
+            assert_eq!(coming(&again), None);
+        }
+        vault = Vault::open(directory.path(), store(), KEY.into()).unwrap();
+    }
+}

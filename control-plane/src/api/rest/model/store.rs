@@ -81,6 +81,8 @@ pub(in crate::api::rest) struct Store {
     /// When its data goes, while a deletion can be taken back.
     #[schema(format = DateTime)]
     pub delete_at: Option<String>,
+    /// Images in place of the template's, by service.
+    pub images: BTreeMap<String, String>,
 }
 
 /// Something that somebody changed by hand.
@@ -260,6 +262,7 @@ impl From<StoreView> for Store {
             reason: some(&store.reason),
             message: some(&store.message),
             delete_at: delete_at(store.lifecycle),
+            images: words::images(revision.images),
             desired_state: store.lifecycle.as_str().to_owned(),
             replicas: report
                 .as_ref()

@@ -9,7 +9,7 @@ use crate::ledger::{Phase, Reason};
 
 impl Machine {
     /// The node has rendered this revision.
-    fn knows(&self, generation: u64, revision: u64) -> Accepted {
+    pub(super) fn knows(&self, generation: u64, revision: u64) -> Accepted {
         let mut order = fixtures::order(generation);
         order.spec = fixtures::revision(revision);
         let plan = fixtures::plan_of(&order.spec);
@@ -32,7 +32,7 @@ impl Machine {
     }
 
     /// Its probe fails from now on, or the deep check through it.
-    fn ails(&self, key: &ReplicaKey, deep: bool) {
+    pub(super) fn ails(&self, key: &ReplicaKey, deep: bool) {
         let address = self.address(key);
         self.probes.1.lock().unwrap().insert((address, deep));
     }
@@ -42,18 +42,18 @@ impl Machine {
         self.engine.calls().into_iter().filter(migrates).collect()
     }
 
-    fn serves(&self, slot: Slot) -> bool {
+    pub(super) fn serves(&self, slot: Slot) -> bool {
         matches!(self.engine.serving(), Serve::Slot { slot: now, .. } if now == slot)
     }
 
-    fn in_slot(&self, slot: Slot) -> usize {
+    pub(super) fn in_slot(&self, slot: Slot) -> usize {
         let running = self.engine.running();
         running.iter().filter(|key| key.slot == slot).count()
     }
 }
 
 impl Agent {
-    async fn until_phase(&mut self, phase: Phase) -> Report {
+    pub(super) async fn until_phase(&mut self, phase: Phase) -> Report {
         self.until(&format!("{phase:?}"), |report| {
             let update = report.changes.update.as_ref();
             update.is_some_and(|it| it.update.phase == phase)
@@ -62,7 +62,7 @@ impl Agent {
     }
 }
 
-fn in_b(service: &str) -> ReplicaKey {
+pub(super) fn in_b(service: &str) -> ReplicaKey {
     ReplicaKey {
         slot: Slot::B,
         ..key(service)
@@ -313,7 +313,12 @@ async fn replicas_come_and_go_without_a_stop_of_who_serves() {
 
 #[tokio::test(start_paused = true)]
 async fn a_store_of_the_release_before_is_updated_from_what_it_serves() {
-    let (machine, agent) = provisioned().await;
+    let (machine, mut agent) = provisioned().await;
+    agent
+        .until("settled", |report| {
+            report.changes.serving_revision == Some(1)
+        })
+        .await;
     agent.dies().await;
     // That release did not remember what serves.
     let mut ledger = Ledger::open(machine.disk.path()).unwrap();
