@@ -22,7 +22,7 @@ class_of() {
 }
 
 # Those that take longest; they begin first, so that no lane is left with one at the end.
-LONGEST='never_gets_ready|the_schedule|what_keeps|one_store_changes|errs_hangs|on_postgresql|full_disk|lost_answers'
+LONGEST='never_gets_ready|volume|the_schedule|what_keeps|one_store_changes|errs_hangs|on_postgresql|full_disk|lost_answers'
 
 stories() {
     local program name
