@@ -294,7 +294,7 @@ fn a_database_password_is_rotated_while_buyers_order() -> anyhow::Result<()> {
     let path = format!("/api/v1/stores/{name}/rotate");
     let refused = json!({"secrets": ["app_key"]});
     let (status, problem) = scene.door.call("POST", &path, Some(&refused), &[])?;
-    assert_eq!(status, 422, "{problem}");
+    assert_eq!(status, 400, "{problem}");
     assert_eq!(problem["errors"][0]["code"], "secret_not_rotatable");
     let asked = json!({"secrets": ["db_password"], "dry_run": true});
     let (status, preview) = scene.door.call("POST", &path, Some(&asked), &[])?;
