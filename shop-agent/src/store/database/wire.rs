@@ -17,8 +17,9 @@ const OK: u8 = 0x00;
 const ERROR: u8 = 0xff;
 /// "Show it with another method", or with another challenge: a user with two passwords is asked once for each.
 const ANOTHER_METHOD: u8 = 0xfe;
-/// Long password flag, protocol 4.1, secure connection, pluggable authentication.
-const CAPABILITIES: u32 = 0x1 | 0x200 | 0x8000 | 0x8_0000;
+/// Long password flag, protocol 4.1, secure connection, several results (a procedure that composes its statement is refused to who cannot
+/// take them, though it has none), pluggable authentication.
+const CAPABILITIES: u32 = 0x1 | 0x200 | 0x8000 | 0x2_0000 | 0x8_0000;
 const UTF8MB4: u8 = 45;
 /// One statement.
 const QUERY: u8 = 0x03;
