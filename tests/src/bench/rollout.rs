@@ -98,7 +98,15 @@ fn create(fleet: &Fleet, count: u32) -> anyhow::Result<Vec<Store>> {
         .map(|n| {
             fleet.create(
                 &format!("bench-wave-{n}"),
-                &["--template", "refshop@2", "--label", "bench=rollout"],
+                &[
+                    "--template",
+                    "refshop@2",
+                    // Twenty with search leave no room on 24 GB for the second slot of one.
+                    "--profile",
+                    "search=none",
+                    "--label",
+                    "bench=rollout",
+                ],
             )
         })
         .collect::<anyhow::Result<_>>()?;
