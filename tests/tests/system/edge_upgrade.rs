@@ -25,18 +25,23 @@ const VISITS: u32 = 20;
 const LIMIT: Duration = Duration::from_secs(240);
 const LOOK: Duration = Duration::from_millis(100);
 
-/// The edge's image; put back when dropped.
+/// The edge's image; put back when dropped, and the other one removed.
 struct Image {
     before: String,
+    other: String,
 }
 
 impl Image {
     fn other() -> anyhow::Result<Self> {
-        let inspect = ["image", "inspect", "--format", "{{.Id}}", IMAGE];
-        let before = docker::docker(&inspect)?.ok()?.trim().to_owned();
+        let id = || -> anyhow::Result<String> {
+            let inspect = ["image", "inspect", "--format", "{{.Id}}", IMAGE];
+            Ok(docker::docker(&inspect)?.ok()?.trim().to_owned())
+        };
+        let before = id()?;
         let build = ["build", "--tag", IMAGE, "-"];
         process::run_with_input("docker", &build, Some(OTHER), PATIENCE)?.ok()?;
-        Ok(Self { before })
+        let other = id()?;
+        Ok(Self { before, other })
     }
 
     fn put_back(&self) -> anyhow::Result<()> {
@@ -48,8 +53,9 @@ impl Image {
 
 impl Drop for Image {
     fn drop(&mut self) {
-        // Put back by the story already, or it has failed and says why.
+        // Put back by the story already, or it has failed and says why: then the other may still be in use.
         let _ = self.put_back();
+        let _ = docker::docker(&["rmi", &self.other]);
     }
 }
 
