@@ -2,6 +2,7 @@
 # shellcheck shell=bash
 
 CARGO=(--profile quick --locked)
+NEXTEST=(--cargo-profile quick --locked --workspace --color never)
 
 lints() { cargo clippy "${CARGO[@]}" --workspace --all-targets --all-features -- -D warnings; }
 
@@ -18,10 +19,17 @@ rust_tests() {
     export PROPTEST_RNG_SEED=${PROPTEST_RNG_SEED:-20261121}
     if command -v cargo-nextest >/dev/null; then
         # One of them is the seeds, which start as many processes as there are cores (.config/nextest.toml).
-        NEXTEST_TEST_THREADS=$(($(nproc) + 1)) \
-            cargo nextest run --cargo-profile quick --locked --workspace --no-fail-fast --color never "$@"
+        cargo nextest run "${NEXTEST[@]}" --no-fail-fast --test-threads "$(($(nproc) + 1))"
     else
-        cargo test "${CARGO[@]}" --workspace --no-fail-fast "$@"
+        cargo test "${CARGO[@]}" --workspace --no-fail-fast
+    fi
+}
+
+test_programs() {
+    if command -v cargo-nextest >/dev/null; then
+        cargo nextest run "${NEXTEST[@]}" --no-run
+    else
+        cargo test "${CARGO[@]}" --workspace --no-run
     fi
 }
 
@@ -53,7 +61,7 @@ unit_suite() {
     phase 'images' deploy/images/build
     # It kills containers and waits for them, while the compiler needs the cores and no container.
     beside 'templates by hand' tests/by-hand
-    phase 'test programs' rust_tests --no-run
+    phase 'test programs' test_programs
     joined
     phase 'PostgreSQL for the tests' postgres_up
     export SHOPFLEET_TEST_DOCKER=1
