@@ -251,6 +251,12 @@ impl SharedLedger {
         Self(Arc::new(Mutex::new(ledger)))
     }
 
+    /// Whether nobody else has it, such as a write that its asker did not wait for.
+    #[cfg(test)]
+    pub fn is_left(&self) -> bool {
+        Arc::strong_count(&self.0) == 1
+    }
+
     /// A copy of what it says.
     #[must_use]
     pub fn entries(&self) -> Entries {

@@ -72,6 +72,7 @@ struct Agent {
     reports: mpsc::UnboundedReceiver<Report>,
     notices: mpsc::Receiver<Notice>,
     runs: watch::Receiver<Vec<Run>>,
+    ledger: SharedLedger,
     cancel: CancellationToken,
     task: JoinHandle<()>,
 }
@@ -144,6 +145,7 @@ impl Machine {
             databases: self.databases.clone(),
             envelope: Arc::new(envelope),
         };
+        let ledger = tools.ledger.clone();
         let (commands, command_queue) = mpsc::channel(8);
         let (notices, notice_queue) = mpsc::channel(256);
         let (reports, report_view) = watch::channel(Report::waiting(None, "", ""));
@@ -162,6 +164,7 @@ impl Machine {
             reports: recorded(report_view),
             notices: notice_queue,
             runs: run_view,
+            ledger,
             cancel,
         }
     }
@@ -199,10 +202,13 @@ impl Agent {
             .await
     }
 
-    /// Dies at once, as by SIGKILL.
+    /// Dies at once, as by SIGKILL. What it was writing is over with it, as no thread of a killed process writes on beside its successor.
     async fn dies(self) {
         self.task.abort();
         assert!(self.task.await.is_err());
+        while !self.ledger.is_left() {
+            tokio::task::yield_now().await;
+        }
     }
 }
 
@@ -262,7 +268,12 @@ async fn provisioned() -> (Machine, Agent) {
     let machine = Machine::new();
     let mut agent = machine.agent();
     agent.order(fixtures::order(1)).await.unwrap();
-    agent.until_state(State::Running).await;
+    // One look for both: a report that says both at once is not followed by another.
+    agent
+        .until("provisioned", |report| {
+            report.state == State::Running && report.changes.serving_revision == Some(1)
+        })
+        .await;
     (machine, agent)
 }
 
