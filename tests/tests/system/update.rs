@@ -247,7 +247,7 @@ fn another_image_comes_through_the_slots_and_only_from_the_hosts_list() -> anyho
     let (status, problem) = scene.door.call("POST", &path, Some(&database), &[])?;
     assert_eq!(
         (status, &problem["errors"][0]["code"]),
-        (422, &json!("image_fixed")),
+        (400, &json!("image_fixed")),
         "{problem}"
     );
     let ended = scene.update(php(ABSENT))?;
