@@ -17,9 +17,11 @@ shell_syntax() {
 rust_tests() {
     # One seed for every run, so that a red one can be repeated; another seed in the environment looks further.
     export PROPTEST_RNG_SEED=${PROPTEST_RNG_SEED:-20261121}
+    local told=()
+    [[ $LIVE == yes ]] || told=(--status-level fail --final-status-level fail)
     if command -v cargo-nextest >/dev/null; then
         # One of them is the seeds, which start as many processes as there are cores (.config/nextest.toml).
-        cargo nextest run "${NEXTEST[@]}" --no-fail-fast --test-threads "$(($(nproc) + 1))"
+        cargo nextest run "${NEXTEST[@]}" --no-fail-fast --test-threads "$(($(nproc) + 1))" "${told[@]}"
     else
         cargo test "${CARGO[@]}" --workspace --no-fail-fast
     fi
@@ -65,7 +67,7 @@ unit_suite() {
     joined
     phase 'PostgreSQL for the tests' postgres_up
     export SHOPFLEET_TEST_DOCKER=1
-    phase 'Rust tests' counted rust_tests
+    aloud 'Rust tests' counted rust_tests
     unset SHOPFLEET_TEST_DOCKER
     postgres_down
 }
@@ -112,7 +114,7 @@ system_suite() {
     phase 'browser tools' browser_tools
     phase 'Python tools' python_tools
     phase 'PostgreSQL for a story' postgres_up
-    phase 'stories' stories
+    aloud 'stories' stories
     postgres_down
     if [[ $KEEP == yes ]]; then return; fi
     phase 'quickstart --down' quickstart_down
@@ -121,6 +123,6 @@ system_suite() {
 }
 
 bench_suite() {
-    phase 'bench time-to-ready' tests/bench time-to-ready
-    phase 'bench agent-footprint' tests/bench agent-footprint
+    aloud 'bench time-to-ready' tests/bench time-to-ready
+    aloud 'bench agent-footprint' tests/bench agent-footprint
 }

@@ -27,7 +27,7 @@ LONGEST='never_gets_ready|volume|the_schedule|what_keeps|one_store_changes|errs_
 stories() {
     local program name
     # From where cargo would run it.
-    program=$(story_program) || return 1
+    if [[ $LIVE == yes ]]; then program=$(story_program); else program=$(story_program 2>"$LOG"); fi || return 1
     mkdir "$STORIES"
     (cd tests && "$program" --list --format terse) | sed -n 's/: test$//p' >"$STORIES/all"
     : >"$STORIES/told"
@@ -82,7 +82,7 @@ next_of() {
 }
 
 tell() {
-    local name=$1 lane=$2 log=$STORIES/$1.log result=FAILED began=$SECONDS took
+    local name=$1 lane=$2 log=$LOGS/stories/$1.log result=FAILED began=$SECONDS took
     (cd tests && SHOPFLEET_TEST_LANE=$lane exec "$program" --exact "$name" --nocapture) >"$log" 2>&1 </dev/null || true
     if grep -q '^test result: ok\. 1 passed' "$log"; then result=ok; fi
     took=$((SECONDS - began))
@@ -94,9 +94,13 @@ tell() {
     } 9>>"$STORIES/lock"
 }
 
-# What a story said, in one piece when it has ended: all of it when it failed, else without what the harness adds and without repetitions.
-said() {
-    if [[ $1 != ok ]]; then
+# What is shown of what a story said, in one piece when it has ended: all of it when it failed, else without what the harness adds and
+# without repetitions. Where nobody watches, only the end of what failed, and of the third and later ones hardly that.
+said() { # RESULT LOG
+    if [[ $LIVE == no ]]; then
+        if [[ $1 == ok ]]; then return; fi
+        if (($(grep -c ' FAILED ' "$STORIES/told") < 2)); then ending "$2" 40 "$AT_ONCE"; else ending "$2" 5 500; fi
+    elif [[ $1 != ok ]]; then
         cat "$2"
     else
         sed -E -e 's/^test [a-z_]+::[a-z_0-9]+ \.\.\. //' -e '/^(ok|running 1 test|test result: .*|forwarding to .*|Try: curl .*|test .* has been running for over 60 seconds|)$/d' "$2" |
@@ -106,12 +110,30 @@ said() {
 
 # Every story counts: one that was never told has failed.
 tell_count() {
-    local all failed
+    local all failed name
     all=$(wc -l <"$STORIES/all")
     failed=$(grep -vxFf <(sed -n 's/^[0-9]* ok //p' "$STORIES/told") "$STORIES/all" | tee "$STORIES/failed" | wc -l)
-    ((failed == 0)) || sed 's/^/failed: /' "$STORIES/failed"
+    while read -r name; do
+        printf 'failed: %s\n' "$name"
+        remember "story $name" "$LOGS/stories/$name.log"
+    done <"$STORIES/failed"
     count $((all - failed)) "$failed"
     ((all > 0 && failed == 0))
+}
+
+# The failures of stories that were never counted, and which stories were going on.
+stories_cut_off() {
+    local log name
+    if [[ ! -e $STORIES/told || -e $STORIES/failed ]]; then return; fi
+    for log in "$LOGS"/stories/*.log; do
+        name=$(basename "$log" .log)
+        if [[ ! -e $log ]]; then continue; fi
+        if grep -q " FAILED $name\$" "$STORIES/told"; then
+            remember "story $name" "$log"
+        elif ! grep -q " ok $name\$" "$STORIES/told"; then
+            remember "story $name (cut off)" "$log"
+        fi
+    done
 }
 
 slowest_stories() { # HOW MANY
