@@ -7,7 +7,7 @@ LOGS=$REPO/target/tests-run
 LIVE=no
 [[ ! -t 1 || -n ${CI:-} ]] || LIVE=yes
 # Characters that are printed of one failure when it happens, and of all failures, or the first few of them, at the end of the run.
-AT_ONCE=2000 AT_THE_END=3000 FEW=6
+AT_ONCE=1600 AT_THE_END=2400 FEW=6
 FAILURES=() FAILURE_LOGS=()
 OUT='' ALIVE=''
 
