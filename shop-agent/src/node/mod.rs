@@ -165,6 +165,8 @@ fn start(node: &Arc<Node>) {
         // Before the first look at the log, which reads back what this node agent missed.
         node.traffic.attribute(edge::hosts(node));
         node.tasks.spawn("traffic", traffic::count(node.clone()));
+        node.tasks
+            .spawn("certificates", edge::warm(node.clone()));
     }
     node.tasks.spawn("firewall", firewall::keep(node.clone()));
     node.tasks.spawn("disk", capacity::watch_disk(node.clone()));

@@ -1,10 +1,15 @@
-//! Who answers for which host name: the file the name responder reads, written whenever that changes.
+//! Which host names are routed here and who answers for them: what the edge is told and what the name responder reads, written whenever that
+//! changes.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use super::{
     context::{Node, plan_of},
-    names::{Answer, NamesFile},
+    edge::told,
+    names::{Answer, FILE, NamesFile},
     replicas::ReplicaError,
     state::{Serve, StoreRecord, files},
     tasks::blocking,
@@ -18,41 +23,50 @@ pub async fn publish(node: &Node) -> Result<(), ReplicaError> {
     // One at a time: an older table must not replace a newer one.
     let turn = node.publishing.acquire().await;
     let _turn = turn.map_err(|_| ReplicaError::Closed)?;
-    let file = table(node);
+    let (file, hosts) = table(node);
     let paths = Arc::new(node.paths.clone());
     blocking(&paths, move |paths| {
         files::directory(&paths.names(), 0o755, None)?;
-        let bytes = file.encode();
-        files::replace(&paths.names().join(super::names::FILE), &bytes, 0o644)
+        // A host name is routed only while there is an answer for it.
+        told::keep_only(paths, &hosts)?;
+        files::replace(&paths.names().join(FILE), &file.encode(), 0o644)?;
+        told::add(paths, &hosts)
     })
     .await??;
     Ok(())
 }
 
-/// As [`publish`], unless the file says all this already.
+/// As [`publish`], unless the files say all this already.
 ///
 /// # Errors
 /// When the disk says no.
 pub async fn refresh(node: &Node) -> Result<(), ReplicaError> {
-    let wanted = table(node).encode();
+    let (file, hosts) = table(node);
+    let wanted = file.encode();
     let paths = Arc::new(node.paths.clone());
     let same = blocking(&paths, move |paths| {
-        files::read(&paths.names().join(super::names::FILE))
-            .is_ok_and(|found| found.as_deref() == Some(wanted.as_slice()))
+        told::says(paths, &hosts)
+            && files::read(&paths.names().join(FILE))
+                .is_ok_and(|found| found.as_deref() == Some(wanted.as_slice()))
     })
     .await?;
     if same { Ok(()) } else { publish(node).await }
 }
 
-fn table(node: &Node) -> NamesFile {
-    let mut hosts = BTreeMap::new();
+/// The names file, and the host names in it.
+fn table(node: &Node) -> (NamesFile, BTreeSet<String>) {
+    let (mut hosts, mut own) = (BTreeMap::new(), BTreeMap::new());
     for record in node.state.stores() {
         let answer = answer(node, &record);
+        let subnets = record.subnets.values();
+        let networks: Vec<_> = subnets.map(|it| node.pool.subnet(*it).host(0)).collect();
         for host in record.routed_hosts() {
             hosts.insert(host.to_string(), answer.clone());
+            own.insert(host.to_string(), networks.clone());
         }
     }
-    NamesFile::new(hosts)
+    let known = hosts.keys().cloned().collect();
+    (NamesFile::new(hosts, own), known)
 }
 
 fn answer(node: &Node, record: &StoreRecord) -> Answer {

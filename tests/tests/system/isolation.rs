@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::Context;
+use shop_tests::change::site;
 use shop_tests::docker;
-use shop_tests::fleet::Fleet;
+use shop_tests::fleet::{Fleet, PATIENCE};
 use shop_tests::process;
 
 const SERVICE_PORTS: &[u16] = &[22, 80, 443, 2019, 2375, 3306, 6379, 8080, 9000, 9001, 9306];
@@ -78,6 +79,20 @@ fn gateways(store: &str) -> anyhow::Result<BTreeSet<String>> {
     Ok(found)
 }
 
+/// Asks for a page at a gateway, under a host name, and prints the status.
+const CALLER: &str = r#"<?php
+$said = stream_context_create(["http" => ["header" => "Host: HOST", "ignore_errors" => true, "timeout" => 5]]);
+@file_get_contents("http://GATEWAY/health", false, $said);
+echo explode(" ", $http_response_header[0] ?? "- none")[1];
+"#;
+
+/// The status that a process inside `container` gets for a host name from its own gateway's edge.
+fn called(container: &str, gateway: &str, host: &str) -> anyhow::Result<String> {
+    let program = CALLER.replace("GATEWAY", gateway).replace("HOST", host);
+    let args = ["exec", "--interactive", container, "php"];
+    process::run_with_input("docker", &args, Some(&program), Duration::from_secs(60))?.ok()
+}
+
 /// Every IPv4 address of the host itself.
 fn host_addresses() -> anyhow::Result<BTreeSet<String>> {
     let said = process::run("hostname", &["-I"], Duration::from_secs(5))?.ok()?;
@@ -131,6 +146,22 @@ fn one_store_reaches_nothing_of_another_or_of_the_host() -> anyhow::Result<()> {
         .map(str::to_owned)
         .collect();
     let own_gateways = gateways(&a_id)?;
+    let (own_host, other_host) = (site(&a)?.host, site(&b)?.host);
+    a.wait_serving(PATIENCE)?;
+    b.wait_serving(PATIENCE)?;
+    let mut calls = Vec::new();
+    for gateway in &own_gateways {
+        let door = format!("{gateway}:{}", fleet.setting("edge_http")?);
+        // Not every network of a store has PHP in it.
+        let answer = called(&php, &door, &own_host)?;
+        if answer != "none" {
+            calls.push((answer, called(&php, &door, &other_host)?));
+        }
+    }
+    assert!(!calls.is_empty(), "a shop cannot call itself");
+    for (own, other) in calls {
+        assert_eq!((&*own, &*other), ("200", "503"), "a store's own names only");
+    }
     let mut host = host_addresses()?;
     host.extend(gateways(&b_id)?);
     host.extend(own_gateways.iter().cloned());

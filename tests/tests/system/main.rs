@@ -14,6 +14,7 @@ mod edge_upgrade;
 mod engine_faults;
 mod explain;
 mod frozen;
+mod host_names;
 mod hostile;
 mod isolation;
 mod kills;

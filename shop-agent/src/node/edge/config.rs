@@ -1,5 +1,6 @@
-//! The edge's configuration: which host names there are, and where to ask who serves them. Pure. It changes only when a host name comes or
-//! goes; which containers serve is the name responder's answer.
+//! The edge's configuration. Pure, and the same whatever stores there are: which host names are routed is answered by the files of a directory,
+//! which containers serve one by the name responder, and which may have a certificate by it, too. So nothing is ever reloaded while buyers
+//! are connected.
 
 use std::{
     collections::BTreeMap,
@@ -9,10 +10,11 @@ use std::{
 use serde_json::{Value, json};
 use shop_proto::Digest;
 
+use super::told;
 use crate::node::{
     firewall::Port,
     ipam::Cidr,
-    names::{DNS_PORT, PAGE_HEADER, PAGE_PORT, SUFFIX},
+    names::{ASK_PORT, DNS_PORT, INSIDE, PAGE_HEADER, PAGE_PORT, SUFFIX},
 };
 
 /// Where the admin socket is inside the edge's container.
@@ -21,8 +23,6 @@ pub const ADMIN_SOCKET: &str = "/run/edge/admin.sock";
 const RUN: &str = "/run/edge";
 /// The Host that requests to it name.
 pub const ADMIN_HOST: &str = "127.0.0.1";
-/// While a file of this name lies beside the admin socket, every visitor is told to come back on another connection.
-pub const LEAVING: &str = "leaving";
 /// The access log, beside the admin socket.
 pub const ACCESS_LOG: &str = "access.log";
 /// Megabytes of it before it is rotated; one rotated file is kept. Both lie in memory where `/run` does.
@@ -50,29 +50,16 @@ const AGAIN: &str = "50ms";
 /// A container that does not accept within this is not there.
 const DIAL: &str = "1s";
 
-/// A routed host name.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Route {
-    /// The host name.
-    pub host: String,
-    /// The store's own networks: from there only its own names are answered.
-    pub own: Vec<Cidr>,
-}
+/// What a host name that is looked up consists of. Anything else would be a name of its own to everything behind.
+const HOST: &str = r"^[a-z0-9.-]{1,253}(:[0-9]{1,5})?$";
 
 /// What the configuration depends on.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Input {
-    /// By host name.
-    pub routes: Vec<Route>,
-    /// Everything else.
-    pub frame: Frame,
-}
-
-/// What it depends on beside the routes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Frame {
     /// HTTP and HTTPS.
     pub ports: [Port; 2],
+    /// The file that sends every visitor over to the other edge while it is there.
+    pub leaving: String,
     /// All stores' addresses.
     pub pool: Cidr,
     /// Where the name responder is.
@@ -91,34 +78,30 @@ pub struct Config {
 
 /// The whole configuration.
 #[must_use]
-pub fn render(input: &Input) -> Config {
-    let unnamed = document(input, "").to_string();
-    let id = format!("shopfleet-{}", Digest::of(unnamed.as_bytes()).short());
-    let text = document(input, &id).to_string();
+pub fn render(frame: &Frame) -> Config {
+    let id = format!("shopfleet-{}", shape(frame).short());
+    let text = document(frame, &id).to_string();
     Config { text, id }
 }
 
-/// Of everything that does not come and go with host names: an edge of another shape is replaced, not told.
+/// Of all of it: an edge of another shape is replaced.
 #[must_use]
 pub fn shape(frame: &Frame) -> Digest {
-    // One that stands for all.
-    let route = Route {
-        host: "shop.invalid".to_owned(),
-        own: vec![frame.pool],
-    };
-    let bare = Input {
-        routes: vec![route],
-        frame: *frame,
-    };
-    Digest::of(document(&bare, "").to_string().as_bytes())
+    Digest::of(document(frame, "").to_string().as_bytes())
 }
 
-fn document(input: &Input, id: &str) -> Value {
-    let frame = &input.frame;
+fn document(frame: &Frame, id: &str) -> Value {
     let [http, https] = frame.ports;
-    let hosts: Vec<&str> = input.routes.iter().map(|it| it.host.as_str()).collect();
-    let mut routes = vec![leaving()];
-    routes.extend(input.routes.iter().map(|it| route(it, frame)));
+    let mut routes = vec![
+        leaving(frame),
+        lower_case(),
+        route(outside(frame), SUFFIX, frame),
+        route(
+            inside(frame),
+            &format!("{{http.request.remote.host}}.{INSIDE}"),
+            frame,
+        ),
+    ];
     let mut last = unavailable();
     last["@id"] = json!(id);
     let mut plain = routes.clone();
@@ -151,8 +134,10 @@ fn document(input: &Input, id: &str) -> Value {
                 },
             },
             "tls": {
-                "certificates": { "automate": hosts },
-                "automation": { "policies": [{ "issuers": [issuer] }] },
+                "automation": {
+                    "policies": [{ "issuers": [issuer], "on_demand": true }],
+                    "on_demand": { "ask": format!("http://{}/", SocketAddrV4::new(frame.responder, ASK_PORT)) },
+                },
             },
             // Nothing of this host may be made to trust the local authority.
             "pki": { "certificate_authorities": { "local": { "install_trust": false } } },
@@ -205,19 +190,48 @@ fn with_tls(mut server: Value) -> Value {
     server
 }
 
-fn route(route: &Route, frame: &Frame) -> Value {
-    let Route { host, own } = route;
-    let own: Vec<String> = own.iter().map(Cidr::to_string).collect();
-    let outside =
-        json!({ "host": [host], "not": [{ "remote_ip": { "ranges": [frame.pool.to_string()] } }] });
-    let own = json!({ "host": [host], "remote_ip": { "ranges": own } });
+/// Buyers come from anywhere but a store.
+fn outside(frame: &Frame) -> Value {
+    let mut known = known();
+    known["not"] = json!([{ "remote_ip": { "ranges": [frame.pool.to_string()] } }]);
+    known
+}
+
+/// A store asks for its own host names only: the name that is looked up says who asks.
+fn inside(frame: &Frame) -> Value {
+    let mut known = known();
+    known["remote_ip"] = json!({ "ranges": [frame.pool.to_string()] });
+    known
+}
+
+/// A host name of this node. What is not one is looked up nowhere: names that anybody can think of would fill Caddy's memory.
+fn known() -> Value {
     json!({
-        "match": [outside, own],
+        "header_regexp": { "Host": { "pattern": HOST } },
+        "file": { "root": format!("{}/{}", told::INSIDE, told::HOSTS), "try_files": ["{http.request.host}"] },
+    })
+}
+
+/// Host names are the same in capitals.
+fn lower_case() -> Value {
+    let letters: Vec<Value> = ('A'..='Z')
+        .map(|letter| json!({ "search": letter, "replace": letter.to_ascii_lowercase() }))
+        .collect();
+    json!({
+        "match": [{ "header_regexp": { "Host": { "pattern": "[A-Z]" } } }],
+        "handle": [{ "handler": "headers", "request": { "replace": { "Host": letters } } }],
+    })
+}
+
+/// Who serves the host name is asked of the responder, by a name below `zone`.
+fn route(matching: Value, zone: &str, frame: &Frame) -> Value {
+    json!({
+        "match": [matching],
         "handle": [{
             "handler": "reverse_proxy",
             "dynamic_upstreams": {
                 "source": "a",
-                "name": format!("{host}.{SUFFIX}"),
+                "name": format!("{{http.request.host}}.{zone}"),
                 "port": PAGE_PORT.to_string(),
                 "refresh": REFRESH,
                 "resolver": { "addresses": [SocketAddrV4::new(frame.responder, DNS_PORT).to_string()] },
@@ -241,10 +255,10 @@ fn route(route: &Route, frame: &Frame) -> Value {
 
 /// A visitor whose connection ends with an answer asks for the next one elsewhere, and is never hung up on. HTTP/2 knows no such header: there
 /// the edge says the same in its own way. What becomes another protocol is left alone.
-fn leaving() -> Value {
+fn leaving(frame: &Frame) -> Value {
     json!({
         "match": [{
-            "file": { "root": RUN, "try_files": [LEAVING] },
+            "file": { "root": told::INSIDE, "try_files": [frame.leaving] },
             "not": [{ "header": { "Upgrade": ["*"] } }],
         }],
         "handle": [{ "handler": "headers", "response": { "set": { "Connection": ["close"] } } }],
@@ -274,32 +288,11 @@ fn unavailable() -> Value {
 mod tests {
     use super::*;
 
-    fn input(hosts: &[&str]) -> Input {
-        let subnet = Cidr::containing("10.200.0.32".parse().unwrap(), 27);
-        Input {
-            routes: hosts
-                .iter()
-                .map(|host| Route {
-                    host: (*host).to_owned(),
-                    own: vec![subnet],
-                })
-                .collect(),
-            frame: frame(),
-        }
-    }
-
     fn frame() -> Frame {
+        let port = |public, inner| Port { public, inner };
         Frame {
-            ports: [
-                Port {
-                    public: 80,
-                    inner: 7480,
-                },
-                Port {
-                    public: 443,
-                    inner: 7443,
-                },
-            ],
+            ports: [port(80, 7480), port(443, 7443)],
+            leaving: "a.leaving".to_owned(),
             pool: "10.200.0.0/14".parse().unwrap(),
             responder: "10.200.0.2".parse().unwrap(),
             internal_tls: true,
@@ -307,51 +300,52 @@ mod tests {
     }
 
     #[test]
-    fn its_name_follows_its_content() {
-        let one = render(&input(&["a.localhost"]));
-        assert_eq!(one.id, render(&input(&["a.localhost"])).id);
-        assert_ne!(one.id, render(&input(&["b.localhost"])).id);
+    fn its_name_and_its_shape_follow_its_content() {
+        let one = render(&frame());
+        assert_eq!(one.id, render(&frame()).id);
         let document: Value = serde_json::from_str(&one.text).unwrap();
         let routes = &document["apps"]["http"]["servers"]["http"]["routes"];
-        assert_eq!(routes[2]["@id"], one.id.as_str());
-    }
-
-    #[test]
-    fn its_shape_is_all_but_the_host_names() {
+        assert_eq!(routes[4]["@id"], one.id.as_str());
         let acme = Frame {
             internal_tls: false,
             ..frame()
         };
-        assert_ne!(shape(&frame()), shape(&acme));
         let mut elsewhere = frame();
         elsewhere.ports[0].inner = 7482;
-        assert_ne!(shape(&frame()), shape(&elsewhere));
-        assert_eq!(shape(&frame()), shape(&input(&["a.localhost"]).frame));
+        for other in [acme, elsewhere] {
+            assert_ne!(shape(&frame()), shape(&other));
+            assert_ne!(one.id, render(&other).id);
+        }
     }
 
     #[test]
-    fn each_host_asks_for_its_own_name_and_stores_get_only_theirs() {
-        let text = render(&input(&["a.localhost", "b.localhost"])).text;
+    fn who_serves_and_who_may_have_a_certificate_is_asked_for() {
+        let text = render(&frame()).text;
         let document: Value = serde_json::from_str(&text).unwrap();
         for server in ["http", "https"] {
             let routes = &document["apps"]["http"]["servers"][server]["routes"];
-            assert_eq!(routes.as_array().unwrap().len(), 4);
-            assert_eq!(routes[0]["match"][0]["file"]["try_files"][0], LEAVING);
-            let proxy = &routes[2]["handle"][0];
+            assert_eq!(routes.as_array().unwrap().len(), 5);
+            assert_eq!(routes[0]["match"][0]["file"]["try_files"][0], "a.leaving");
+            let name = |at: usize| &routes[at]["handle"][0]["dynamic_upstreams"]["name"];
+            assert_eq!(*name(2), "{http.request.host}.names.shopfleet");
             assert_eq!(
-                proxy["dynamic_upstreams"]["name"],
-                "b.localhost.names.shopfleet"
+                *name(3),
+                "{http.request.host}.{http.request.remote.host}.inside.shopfleet"
             );
-            assert_eq!(
-                routes[2]["match"][0]["not"][0]["remote_ip"]["ranges"][0],
-                "10.200.0.0/14"
-            );
-            assert_eq!(
-                routes[2]["match"][1]["remote_ip"]["ranges"][0],
-                "10.200.0.32/27"
-            );
-            assert_eq!(routes[3]["handle"][1]["status_code"], 503);
+            let pool = "10.200.0.0/14";
+            let [outside, inside] = [2, 3].map(|at: usize| &routes[at]["match"][0]);
+            assert_eq!(outside["not"][0]["remote_ip"]["ranges"][0], pool);
+            assert_eq!(inside["remote_ip"]["ranges"][0], pool);
+            for known in [outside, inside] {
+                assert_eq!(known["file"]["root"], "/run/told/hosts");
+                assert_eq!(known["file"]["try_files"][0], "{http.request.host}");
+                assert_eq!(known["header_regexp"]["Host"]["pattern"], HOST);
+            }
+            assert_eq!(routes[4]["handle"][1]["status_code"], 503);
         }
+        let automation = &document["apps"]["tls"]["automation"];
+        assert_eq!(automation["on_demand"]["ask"], "http://10.200.0.2:8081/");
+        assert_eq!(automation["policies"][0]["on_demand"], true);
         assert!(!text.contains("tcp/"), "the admin API is a socket only");
     }
 }

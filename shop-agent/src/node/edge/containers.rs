@@ -10,7 +10,7 @@ use super::{
     config::Config,
     plan::{Make, Seen},
     side::Side,
-    uid,
+    told, uid,
 };
 use crate::node::{
     context::{Node, now_unix_ms},
@@ -27,8 +27,8 @@ use crate::node::{
 pub const EDGE_IMAGE: &str = "shopfleet/caddy:1";
 /// Open requests are finished before the edge ends.
 const EDGE_GRACE: Duration = Duration::from_secs(10);
-/// Its configuration, in its directory.
-const CONFIG: &str = "config.json";
+/// A public authority stops listening for an hour after five failures of a host name, of which the edge makes up to two of one permission.
+const CERTIFICATES_PER_HOUR: u32 = 2;
 
 /// What an edge is made from.
 pub struct Edge<'a> {
@@ -60,16 +60,21 @@ pub async fn responder(node: &Node) -> Result<(), EdgeError> {
         labels: labels(node, "network"),
     };
     let address = subnet.host(address::AGENT);
+    let mut command = vec![
+        "names".to_owned(),
+        "--page-address".to_owned(),
+        address.to_string(),
+    ];
+    if !node.args.edge_internal_tls {
+        command.push("--certificates-per-hour".to_owned());
+        command.push(CERTIFICATES_PER_HOUR.to_string());
+    }
     let mut spec = ContainerSpec {
         name: format!("sf-{}-names", node.id),
         image: AGENT_IMAGE.to_owned(),
         own_image: None,
         entrypoint: None,
-        command: Some(vec![
-            "names".to_owned(),
-            "--page-address".to_owned(),
-            address.to_string(),
-        ]),
+        command: Some(command),
         env: BTreeMap::new(),
         user: (names_uid(node), names_uid(node)),
         labels: labels(node, "names"),
@@ -164,13 +169,14 @@ pub async fn remove(node: &Node, side: Side) -> Result<(), EdgeError> {
 /// # Errors
 /// When the disk fails.
 pub async fn write(node: &Node, side: Side, config: &Config) -> Result<(), EdgeError> {
-    let (uid, state) = (uid(node), node.paths.edge_data());
+    let uid = uid(node);
     let text = config.text.clone();
-    let run = Arc::new(side.directory(&node.paths));
-    blocking(&run, move |run| {
-        files::directory(run, 0o750, Some((uid, uid)))?;
-        files::directory(&state, 0o700, Some((uid, uid)))?;
-        let file = run.join(CONFIG);
+    let paths = Arc::new(node.paths.clone());
+    blocking(&paths, move |paths| {
+        files::directory(&side.directory(paths), 0o750, Some((uid, uid)))?;
+        files::directory(&paths.edge_data(), 0o700, Some((uid, uid)))?;
+        told::prepare(paths)?;
+        let file = told::directory(paths).join(side.config());
         if files::read(&file)?.as_deref() != Some(text.as_bytes()) {
             files::replace(&file, text.as_bytes(), 0o644)?;
         }
@@ -183,13 +189,13 @@ pub async fn write(node: &Node, side: Side, config: &Config) -> Result<(), EdgeE
 /// Its container. Both sides share the ACME account and the certificates, which the edge locks itself.
 fn spec(node: &Node, edge: &Edge<'_>) -> ContainerSpec {
     let uid = uid(node);
-    let command = ["run", "--config", "/run/edge/config.json"];
+    let config = format!("{}/{}", told::INSIDE, edge.side.config());
     let mut spec = ContainerSpec {
         name: edge.side.container(&node.id),
         image: EDGE_IMAGE.to_owned(),
         own_image: None,
         entrypoint: Some(vec!["/usr/bin/caddy".to_owned()]),
-        command: Some(command.map(str::to_owned).to_vec()),
+        command: Some(vec!["run".to_owned(), "--config".to_owned(), config]),
         env: BTreeMap::from([
             ("XDG_CONFIG_HOME".to_owned(), "/data/config".to_owned()),
             ("XDG_DATA_HOME".to_owned(), "/data".to_owned()),
@@ -204,6 +210,7 @@ fn spec(node: &Node, edge: &Edge<'_>) -> ContainerSpec {
         read_only: true,
         mounts: vec![
             directory(&edge.side.directory(&node.paths), "/run/edge", false),
+            directory(&told::directory(&node.paths), told::INSIDE, true),
             directory(&node.paths.edge_data(), "/data", false),
             MountSpec::Memory {
                 path: "/tmp".to_owned(),

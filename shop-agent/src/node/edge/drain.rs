@@ -1,10 +1,10 @@
-//! How an edge that is no longer meant comes to its end. While a file lies beside its socket, it tells every visitor to come back on another
+//! How an edge that is no longer meant comes to its end. While a file of its name lies in the directory of what it is told, it tells every visitor to come back on another
 //! connection (its configuration looks for the file, so nothing is reloaded); the firewall sends that one to the new edge. Who is still
 //! connected is read from the kernel's tables.
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use super::{EdgeError, config, side::Side};
+use super::{EdgeError, side::Side, told};
 use crate::node::{
     context::Node,
     firewall::Port,
@@ -25,7 +25,7 @@ struct Leaving {
 
 fn leaving(node: &Node, side: Side) -> Arc<Leaving> {
     Arc::new(Leaving {
-        file: side.directory(&node.paths).join(config::LEAVING),
+        file: told::directory(&node.paths).join(side.leaving()),
         ports: side.ports(&node.args),
     })
 }

@@ -1,13 +1,15 @@
-//! The shared reverse proxy of this node and its name responder: keeps both containers running and the edge's routes current.
+//! The shared reverse proxy of this node and its name responder: keeps both containers running.
 //!
-//! Buyers' requests go on while the node agent is away: both containers restart by themselves, the edge from the configuration file beside
-//! its socket, the responder from the names file. An edge of another image or shape takes over beside the one before, which then drains.
+//! Buyers' requests go on while the node agent is away: both containers restart by themselves, the edge from its configuration file, the
+//! responder from the names file. An edge of another image or shape takes over beside the one before, which then drains.
 
+mod certificates;
 mod config;
 mod containers;
 mod drain;
 mod plan;
 mod side;
+pub mod told;
 
 use std::{
     collections::BTreeMap,
@@ -21,9 +23,9 @@ use http_body_util::Full;
 use shop_plan::address;
 use shop_proto::StoreId;
 
-pub use self::side::Standing;
+pub use self::{certificates::warm, side::Standing};
 use self::{
-    config::{ADMIN_SOCKET, Config, Frame, Input, Route},
+    config::{ADMIN_SOCKET, Config, Frame},
     containers::{EDGE_IMAGE, Edge},
     plan::{Make, Seen, Step, View},
     side::Side,
@@ -44,11 +46,11 @@ use super::{
 const LOOK: Duration = Duration::from_secs(2);
 /// Between two steps of a replacement.
 const SOON: Duration = Duration::from_millis(250);
-/// A replacement that takes longer goes wrong: the edge before gets new routes meanwhile.
+/// A replacement that takes longer goes wrong, and that is said.
 const TAKES: Duration = Duration::from_secs(20);
 /// How long the image that was found last is believed to be the one.
 const IMAGE: Duration = Duration::from_secs(30);
-/// Longest answer of the edge's admin API; a reload with thousands of routes takes a while.
+/// Longest answer of the edge's admin API; a reload takes a while.
 const ADMIN: Duration = Duration::from_secs(10);
 
 /// What keeps the edge from being as it should; tried again.
@@ -168,7 +170,7 @@ impl Keeper {
         if let Ok(Stands::Current) = outcome {
             self.unsettled = None;
             let side = node.edge.meant();
-            let config = render(node, side);
+            let config = config::render(&frame(node, side));
             containers::write(node, side, &config).await?;
             push(node, side, &config).await?;
             return Ok(LOOK);
@@ -177,9 +179,6 @@ impl Keeper {
         if since.elapsed() < TAKES {
             return outcome.map(|_| SOON);
         }
-        // New shops are not to wait for an edge that does not come. The edge before closes idle connections when it is told.
-        let side = node.edge.meant();
-        push(node, side, &render(node, side)).await?;
         outcome.and(Err(EdgeError::NoSuccessor))
     }
 
@@ -204,7 +203,8 @@ impl Keeper {
             Step::Start(side) => {
                 drain::forget(node, side).await?;
                 let edge = if side == meant { &here } else { &there };
-                containers::start(node, edge, &render(node, side)).await?;
+                let config = config::render(&frame(node, side));
+                containers::start(node, edge, &config).await?;
             }
             Step::Switch(side) => switch(node, side).await?,
             Step::Drain(side) => drain::begin(node, side).await?,
@@ -234,7 +234,7 @@ impl Keeper {
 /// Sends new connections to an edge that answers; one that does not yet is looked at again.
 async fn switch(node: &Node, side: Side) -> Result<(), EdgeError> {
     drain::forget(node, side).await?;
-    match push(node, side, &render(node, side)).await {
+    match push(node, side, &config::render(&frame(node, side))).await {
         Err(EdgeError::Admin(_)) => return Ok(()),
         other => other?,
     }
@@ -273,53 +273,19 @@ async fn push(node: &Node, side: Side, config: &Config) -> Result<(), EdgeError>
         tracing::warn!(status, %said, "the edge refused its configuration");
         return Err(EdgeError::Refused { status });
     }
-    tracing::info!(config = %config.id, "the edge has new routes");
+    tracing::info!(config = %config.id, "the edge has its configuration");
     Ok(())
-}
-
-/// The whole configuration of the edge on a side.
-fn render(node: &Node, side: Side) -> Config {
-    config::render(&Input {
-        routes: table(node),
-        frame: frame(node, side),
-    })
 }
 
 fn frame(node: &Node, side: Side) -> Frame {
     let names = node.pool.subnet(node.record.names_subnet);
     Frame {
         ports: side.ports(&node.args),
+        leaving: side.leaving().to_owned(),
         pool: node.pool,
         responder: names.host(address::AGENT),
         internal_tls: node.args.edge_internal_tls,
     }
-}
-
-fn table(node: &Node) -> Vec<Route> {
-    let mut routes: Vec<Route> = node
-        .state
-        .stores()
-        .iter()
-        .flat_map(|record| {
-            let own: Vec<_> = record
-                .subnets
-                .values()
-                .map(|index| node.pool.subnet(*index).cidr())
-                .collect();
-            record
-                .routed_hosts()
-                .map(|host| Route {
-                    host: host.to_string(),
-                    own: own.clone(),
-                })
-                .collect::<Vec<_>>()
-        })
-        // A store whose networks are not made yet serves nobody yet.
-        .filter(|route| !route.own.is_empty())
-        .collect();
-    routes.sort_unstable();
-    routes.dedup_by(|one, other| one.host == other.host);
-    routes
 }
 
 /// Whose the host names are.

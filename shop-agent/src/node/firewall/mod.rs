@@ -15,7 +15,7 @@ use shop_plan::NetworkName;
 use super::{
     context::{Node, now_unix_ms},
     edge,
-    names::{DNS_PORT, PAGE_PORT},
+    names::{ASK_PORT, DNS_PORT, PAGE_PORT},
     outbox::{Note, Severity},
     state::StoreRecord,
 };
@@ -211,6 +211,7 @@ fn rules(node: &Node) -> Rules<'_> {
             uid: edge::uid(node),
             ports: edge::ports(node),
             dns_port: DNS_PORT,
+            ask_port: ASK_PORT,
             web_port: PAGE_PORT,
         }),
     }

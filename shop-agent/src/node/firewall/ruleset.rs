@@ -52,6 +52,8 @@ pub struct Edge {
     pub ports: [Port; 2],
     /// Where it asks for names.
     pub dns_port: u16,
+    /// Where it asks whether a host name may have a certificate.
+    pub ask_port: u16,
     /// The one port of stores it may dial.
     pub web_port: u16,
 }
@@ -187,13 +189,17 @@ fn elements(found: &[String]) -> String {
 
 fn edge_chains(out: &mut String, edge: &Edge, ours: &str) -> std::fmt::Result {
     let Edge {
-        dns_port, web_port, ..
+        dns_port,
+        ask_port,
+        web_port,
+        ..
     } = edge;
     writeln!(
         out,
         "  chain edge {{
     ct state established,related accept
     oifname @names meta l4proto {{ tcp, udp }} th dport {dns_port} accept
+    oifname @names tcp dport {ask_port} accept
     oifname {ours} tcp dport {web_port} accept
     oifname {ours} counter drop
     meta l4proto {{ tcp, udp }} th dport 53 accept
@@ -277,6 +283,7 @@ mod tests {
                     },
                 ],
                 dns_port: 5353,
+                ask_port: 8081,
                 web_port: 8080,
             }),
         }

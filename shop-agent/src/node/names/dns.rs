@@ -1,4 +1,5 @@
-//! Questions and answers: A records of `<host>.names.shopfleet`, never cached, over UDP and TCP.
+//! Questions and answers: A records of `<host>.names.shopfleet` and, when a store asks, of `<host>.<its address>.inside.shopfleet`; never
+//! cached, over UDP and TCP.
 
 use std::{io, net::Ipv4Addr, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -13,7 +14,7 @@ use tokio::{
     task::JoinSet,
 };
 
-use super::{SUFFIX, file::Answer, file::Table};
+use super::{INSIDE, SUFFIX, file::Answer, file::Table};
 
 /// The largest question.
 const QUESTION_BYTES: usize = 512;
@@ -128,22 +129,22 @@ pub(super) fn reply(question: &[u8], table: &Table, page: Ipv4Addr) -> Option<Ve
         return reply.build_bytes_vec().ok();
     };
     let name = asked.qname.to_string().to_ascii_lowercase();
-    let host = name
-        .strip_suffix(SUFFIX)
-        .and_then(|host| host.strip_suffix('.'));
-    let answer = host.and_then(|host| table.answer(host));
-    let addresses = match &answer {
+    let answer = Asked::of(&name).map(|asked| match asked {
+        Asked::ByBuyers(host) => table.answer(host),
+        Asked::ByStore(host, from) => table.answer_within(host, from),
+    });
+    let addresses = match answer.as_ref().map(Option::as_ref) {
         None => {
-            *reply.rcode_mut() = if host.is_some() {
-                RCODE::NameError
-            } else {
-                RCODE::Refused
-            };
+            *reply.rcode_mut() = RCODE::Refused;
             Vec::new()
         }
-        Some(Answer::Addresses(addresses)) if !addresses.is_empty() => addresses.clone(),
+        Some(None) => {
+            *reply.rcode_mut() = RCODE::NameError;
+            Vec::new()
+        }
+        Some(Some(Answer::Addresses(addresses))) if !addresses.is_empty() => addresses.clone(),
         // The page says why, and the edge has no reason to wait for somebody better.
-        Some(_) => vec![page],
+        Some(Some(_)) => vec![page],
     };
     if matches!(asked.qtype, QTYPE::TYPE(TYPE::A) | QTYPE::ANY) {
         reply.answers = addresses
@@ -159,4 +160,25 @@ pub(super) fn reply(question: &[u8], table: &Table, page: Ipv4Addr) -> Option<Ve
     }
     reply.questions = vec![asked.clone()];
     reply.build_bytes_vec_compressed().ok()
+}
+
+/// What a name asks for.
+enum Asked<'a> {
+    ByBuyers(&'a str),
+    ByStore(&'a str, Ipv4Addr),
+}
+
+impl<'a> Asked<'a> {
+    /// `None` for names that are not ours.
+    fn of(name: &'a str) -> Option<Self> {
+        let below = |zone: &str| name.strip_suffix(zone)?.strip_suffix('.');
+        if let Some(host) = below(SUFFIX) {
+            return Some(Self::ByBuyers(host));
+        }
+        let asked = below(INSIDE)?;
+        // An address is four labels.
+        let (at, _) = asked.rmatch_indices('.').nth(3)?;
+        let (host, address) = (asked.get(..at)?, asked.get(at + 1..)?);
+        Some(Self::ByStore(host, address.parse().ok()?))
+    }
 }

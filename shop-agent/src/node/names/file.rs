@@ -9,6 +9,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
+use shop_plan::address::PREFIX_LENGTH;
 
 /// Its name in its directory.
 pub const FILE: &str = "names.json";
@@ -36,15 +37,22 @@ pub enum Answer {
 pub struct NamesFile {
     format: u32,
     hosts: BTreeMap<String, Answer>,
+    /// First addresses of the /27 that a host name's own store has.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    own: BTreeMap<String, Vec<Ipv4Addr>>,
 }
 
 impl NamesFile {
-    /// A table of all routed host names.
+    /// A table of all routed host names, and which networks are their stores' own.
     #[must_use]
-    pub const fn new(hosts: BTreeMap<String, Answer>) -> Self {
+    pub const fn new(
+        hosts: BTreeMap<String, Answer>,
+        own: BTreeMap<String, Vec<Ipv4Addr>>,
+    ) -> Self {
         Self {
             format: FORMAT,
             hosts,
+            own,
         }
     }
 
@@ -78,7 +86,7 @@ impl Table {
         Self(Arc::new(Mutex::new(Held {
             path,
             seen: None,
-            file: NamesFile::new(BTreeMap::new()),
+            file: NamesFile::new(BTreeMap::new(), BTreeMap::new()),
         })))
     }
 
@@ -88,6 +96,21 @@ impl Table {
         held.look();
         held.file.hosts.get(host).cloned()
     }
+
+    /// Who answers for the host when a store asks: for any but its own, the page.
+    pub(super) fn answer_within(&self, host: &str, from: Ipv4Addr) -> Option<Answer> {
+        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        held.look();
+        let answer = held.file.hosts.get(host)?;
+        let own = held.file.own.get(host);
+        let own = own.is_some_and(|networks| networks.contains(&network(from)));
+        Some(if own { answer.clone() } else { Answer::Nothing })
+    }
+}
+
+/// First address of the network that an address of a store is in.
+const fn network(address: Ipv4Addr) -> Ipv4Addr {
+    Ipv4Addr::from_bits(address.to_bits() & (u32::MAX << (32 - PREFIX_LENGTH)))
 }
 
 impl Held {

@@ -43,33 +43,44 @@ impl Page {
 
     /// Answers until dropped.
     pub(super) async fn serve(self) {
-        let places = Arc::new(Semaphore::new(CONNECTIONS));
-        let mut connections = JoinSet::new();
-        loop {
-            tokio::select! {
-                accepted = self.listener.accept() => match accepted {
-                    Ok((stream, _)) => if let Ok(place) = Arc::clone(&places).try_acquire_owned() {
-                        let table = self.table.clone();
-                        connections.spawn(async move {
-                            let _place = place;
-                            let service = service_fn(|request| std::future::ready(answer(&request, &table)));
-                            // A peer that hangs up is no news.
-                            let _ = http1::Builder::new()
-                                .timer(TokioTimer::new())
-                                .header_read_timeout(HEADERS)
-                                .serve_connection(TokioIo::new(stream), service)
-                                .await;
+        let table = self.table;
+        serve(self.listener, move |request| answer(request, &table)).await;
+    }
+}
+
+/// Answers requests that need no waiting, until dropped.
+pub(super) async fn serve<A>(listener: TcpListener, answer: A)
+where
+    A: Fn(&Request<Incoming>) -> Response<Full<Bytes>> + Clone + Send + Sync + 'static,
+{
+    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => if let Ok(place) = Arc::clone(&places).try_acquire_owned() {
+                    let answer = answer.clone();
+                    connections.spawn(async move {
+                        let _place = place;
+                        let service = service_fn(|request| {
+                            std::future::ready(Ok::<_, Infallible>(answer(&request)))
                         });
-                    },
-                    Err(_) => tokio::time::sleep(PAUSE).await,
+                        // A peer that hangs up is no news.
+                        let _ = http1::Builder::new()
+                            .timer(TokioTimer::new())
+                            .header_read_timeout(HEADERS)
+                            .serve_connection(TokioIo::new(stream), service)
+                            .await;
+                    });
                 },
-                Some(_) = connections.join_next() => {}
-            }
+                Err(_) => tokio::time::sleep(PAUSE).await,
+            },
+            Some(_) = connections.join_next() => {}
         }
     }
 }
 
-fn answer(request: &Request<Incoming>, table: &Table) -> Result<Response<Full<Bytes>>, Infallible> {
+fn answer(request: &Request<Incoming>, table: &Table) -> Response<Full<Bytes>> {
     let host = request
         .headers()
         .get(header::HOST)
@@ -92,5 +103,5 @@ fn answer(request: &Request<Incoming>, table: &Table) -> Result<Response<Full<By
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     // The next request may be for somebody who serves again.
     headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
-    Ok(response)
+    response
 }

@@ -12,6 +12,7 @@ use super::{
     Answer, FILE, NamesFile,
     dns::{Responder, reply},
     file::Table,
+    ask::Ask,
     page::Page,
 };
 use crate::durable::replace;
@@ -23,7 +24,9 @@ fn write(directory: &std::path::Path, hosts: &[(&str, Answer)]) {
         .iter()
         .map(|(host, answer)| ((*host).to_owned(), answer.clone()))
         .collect();
-    replace(&directory.join(FILE), &NamesFile::new(hosts).encode()).unwrap();
+    let networks = vec!["10.200.0.32".parse().unwrap(), "10.200.0.64".parse().unwrap()];
+    let own = BTreeMap::from([("demo.localhost".to_owned(), networks)]);
+    replace(&directory.join(FILE), &NamesFile::new(hosts, own).encode()).unwrap();
 }
 
 fn question(name: &str, qtype: TYPE) -> Vec<u8> {
@@ -96,7 +99,27 @@ async fn answers_follow_the_file_and_are_never_cached() {
         ask(server, "other.localhost.names.shopfleet").await.0,
         RCODE::NameError
     );
-    assert_eq!(ask(server, "demo.localhost").await.0, RCODE::Refused);
+    for not_ours in [
+        "demo.localhost",
+        "demo.localhost.inside.shopfleet",
+        "demo.localhost.x.0.0.35.inside.shopfleet",
+        "0.200.0.35.inside.shopfleet",
+    ] {
+        assert_eq!(ask(server, not_ours).await.0, RCODE::Refused, "{not_ours}");
+    }
+    for (from, sent_to) in [
+        ("10.200.0.35", "10.200.0.35"),
+        ("10.200.0.90", "10.200.0.35"),
+        // Another store, or this host.
+        ("10.200.0.99", "10.200.0.2"),
+        ("10.200.0.3", "10.200.0.2"),
+    ] {
+        let name = format!("demo.localhost.{from}.inside.shopfleet");
+        let (code, addresses, _) = ask(server, &name).await;
+        assert_eq!((code, &*addresses[0]), (RCODE::NoError, sent_to), "{from}");
+    }
+    let nowhere = "other.localhost.10.200.0.35.inside.shopfleet";
+    assert_eq!(ask(server, nowhere).await.0, RCODE::NameError);
 
     write(directory.path(), &[("demo.localhost", Answer::Maintenance)]);
     assert_eq!(
@@ -173,6 +196,36 @@ async fn the_page_says_when_to_come_back() {
         let after = format!("retry-after: {after}\r\n");
         assert!(answer.contains(&after), "{answer}");
         assert!(answer.contains(expected), "{answer}");
+    }
+    serve.abort();
+}
+
+#[tokio::test]
+async fn only_routed_host_names_may_have_a_certificate_and_only_so_often() {
+    let directory = tempfile::tempdir().unwrap();
+    write(directory.path(), &[("demo.localhost", Answer::Nothing)]);
+    let table = Table::new(directory.path().join(FILE));
+    let ask = Ask::bind("127.0.0.1:0".parse().unwrap(), table, Some(2))
+        .await
+        .unwrap();
+    let server = ask.address().unwrap();
+    let serve = tokio::spawn(ask.serve());
+    for (query, expected) in [
+        ("?domain=demo.localhost", "200"),
+        ("?domain=other.localhost", "404"),
+        ("", "404"),
+        ("?x=1&domain=DEMO.localhost", "200"),
+        ("?domain=demo.localhost", "429"),
+    ] {
+        let mut stream = TcpStream::connect(server).await.unwrap();
+        let request = format!("GET /{query} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {expected}")),
+            "{query}: {answer}"
+        );
     }
     serve.abort();
 }
