@@ -126,14 +126,14 @@ make_debian() {
     fi
     say 'debian: no registry answers; making it with mmdebstrap (about a minute) …'
     if ! command -v mmdebstrap >/dev/null; then
-        apt-get install -y -q --no-install-recommends mmdebstrap >/dev/null ||
+        apt-get install -y -q -o Acquire::Retries=5 --no-install-recommends mmdebstrap >/dev/null ||
             die 'mmdebstrap could not be installed; run apt-get update, or install it by hand'
     fi
     local sources options=()
     sources=$(mktemp)
     host_sources >"$sources"
     while read -r line; do options+=("--aptopt=$line"); done < <(host_apt_options)
-    mmdebstrap --quiet --variant=minbase "${options[@]}" \
+    mmdebstrap --quiet --variant=minbase --aptopt='Acquire::Retries "5"' "${options[@]}" \
         --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
         --dpkgopt='path-exclude=/usr/share/locale/*' --dpkgopt='path-exclude=/usr/share/info/*' \
         --include=ca-certificates \
@@ -149,7 +149,7 @@ host_sources() {
     lines=$(known_sources)
     if [[ -z $lines ]]; then
         # Before its first update a host knows what is configured, but not that it is Debian's.
-        apt-get update -q >/dev/null
+        apt-get update -q -o Acquire::Retries=5 >/dev/null
         lines=$(known_sources)
     fi
     [[ -n $lines ]] || die 'this host has no Debian bookworm source; look at /etc/apt/sources.list.d and run apt-get update'

@@ -7,8 +7,8 @@ DOCKERD_PID_FILE=$STATE_DIR/dockerd.pid
 DOCKERD_WAIT_SECONDS=60
 
 apt_install() {
-    DEBIAN_FRONTEND=noninteractive apt-get update -q
-    DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "$@"
+    DEBIAN_FRONTEND=noninteractive apt-get update -q -o Acquire::Retries=5
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -q -o Acquire::Retries=5 --no-install-recommends "$@"
 }
 
 missing_packages() {

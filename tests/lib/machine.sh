@@ -44,8 +44,8 @@ prepare_machine() {
     missing_packages
     if ((${#PACKAGES[@]})); then
         say "installing ${PACKAGES[*]}"
-        DEBIAN_FRONTEND=noninteractive apt-get update -q >/dev/null
-        DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${PACKAGES[@]}" >/dev/null
+        DEBIAN_FRONTEND=noninteractive apt-get update -q -o Acquire::Retries=5 >/dev/null
+        DEBIAN_FRONTEND=noninteractive apt-get install -y -q -o Acquire::Retries=5 --no-install-recommends "${PACKAGES[@]}" >/dev/null
     fi
     command -v cargo >/dev/null || export PATH=$HOME/.cargo/bin:$PATH
     command -v cargo >/dev/null || { printf 'there is no cargo: install Rust from https://rustup.rs\n' >&2; exit 2; }

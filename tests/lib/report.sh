@@ -115,6 +115,7 @@ summary() {
     printf '\n'
     ((${#TIMES[@]} == 0)) || printf '%s\n' "${TIMES[@]}"
     slowest_stories "$slowest"
+    second_tries
     what_failed
     printf '\nall that was said: %s\n' "${LOGS#"$REPO/"}"
     printf '\n%d passed, %d failed (%d min %02d s)\n' "$PASSED" "$FAILED" $(((SECONDS - STARTED) / 60)) $(((SECONDS - STARTED) % 60))
