@@ -52,9 +52,10 @@ once_more() {
     if (($(wc -l <"$STORIES/again") > ACCIDENTS)); then return; fi
     while read -r name; do
         mv "$LOGS/stories/$name.log" "$LOGS/stories/$name.first.log" 2>/dev/null || continue
-        tell "$name" 0
-        if ! not_ok | grep -qxF "$name"; then printf '%s\n' "$name" >>"$STORIES/second"; fi
+        printf '%s\n' "$name" >>"$STORIES/alone"
     done <"$STORIES/again"
+    lanes alone
+    grep -vxFf <(not_ok) "$STORIES/again" >"$STORIES/second" || true
 }
 
 # Stories that never passed, or were never told.
@@ -156,9 +157,10 @@ stories_cut_off() {
     for log in "$LOGS"/stories/*.log; do
         name=$(basename "$log" .log)
         if [[ ! -e $log || $name == *.first ]]; then continue; fi
+        if grep -q " ok $name\$" "$STORIES/told"; then continue; fi
         if grep -q " FAILED $name\$" "$STORIES/told"; then
             remember "story $name" "$log"
-        elif ! grep -q " ok $name\$" "$STORIES/told"; then
+        else
             remember "story $name (cut off)" "$log"
         fi
     done
@@ -166,6 +168,6 @@ stories_cut_off() {
 
 slowest_stories() { # HOW MANY
     [[ -s $STORIES/told ]] || return 0
-    printf '\nthe slowest of %d stories; they run beside each other\n' "$(wc -l <"$STORIES/told")"
+    printf '\nthe slowest of %d stories; they run beside each other\n' "$(cut -d' ' -f3 "$STORIES/told" | sort -u | wc -l)"
     sort -rn "$STORIES/told" | head -n "$1" | while read -r took _ name; do printf '%5d s  %s\n' "$took" "$name"; done
 }
