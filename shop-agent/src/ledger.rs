@@ -169,6 +169,22 @@ impl Outdated {
 }
 
 impl Entries {
+    /// From the file.
+    ///
+    /// # Errors
+    /// When it is damaged or newer than this release.
+    pub fn decode(bytes: &[u8]) -> Result<Self, LedgerError> {
+        #[derive(Deserialize)]
+        struct Head {
+            format: u32,
+        }
+        let head: Head = serde_json::from_slice(bytes).map_err(LedgerError::Damaged)?;
+        if head.format != FORMAT {
+            return Err(LedgerError::NewerFormat { found: head.format });
+        }
+        serde_json::from_slice(bytes).map_err(LedgerError::Damaged)
+    }
+
     /// Takes a newer order. What served before a release that remembers it is remembered now.
     pub fn accept(&mut self, accepted: Accepted, served: bool) {
         if served && self.serving.is_none() {
@@ -197,23 +213,13 @@ impl Ledger {
     /// # Errors
     /// When it is damaged, newer than this release, or the disk refuses.
     pub fn open(directory: &Path) -> Result<Self, LedgerError> {
-        #[derive(Deserialize)]
-        struct Head {
-            format: u32,
-        }
         let path = directory.join("ledger.json");
         let entries = match durable::read(&path)? {
             None => Entries {
                 format: FORMAT,
                 ..Entries::default()
             },
-            Some(bytes) => {
-                let head: Head = serde_json::from_slice(&bytes).map_err(LedgerError::Damaged)?;
-                if head.format != FORMAT {
-                    return Err(LedgerError::NewerFormat { found: head.format });
-                }
-                serde_json::from_slice(&bytes).map_err(LedgerError::Damaged)?
-            }
+            Some(bytes) => Entries::decode(&bytes)?,
         };
         Ok(Self { path, entries })
     }

@@ -1,7 +1,7 @@
 //! One module per noun; here only the way to them.
 
 mod amend;
-mod audit;
+pub(crate) mod audit;
 mod deletion;
 mod explain;
 mod fleet;
@@ -11,7 +11,7 @@ mod proxy;
 mod rollouts;
 mod sealed;
 mod stores;
-mod tasks;
+pub(crate) mod tasks;
 mod tokens;
 mod trust;
 

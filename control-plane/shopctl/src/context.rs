@@ -80,17 +80,7 @@ impl ConfigDir {
 
     /// Replaces all contexts.
     pub(crate) fn save(&self, contexts: &Contexts) -> anyhow::Result<()> {
-        let stored = StoredFile {
-            format: FORMAT,
-            current: contexts.current.clone(),
-            contexts: contexts
-                .all
-                .iter()
-                .map(|(name, context)| (name.clone(), Stored::from(context)))
-                .collect(),
-        };
-        let text = toml::to_string(&stored).context("cannot write contexts as TOML")?;
-        files::write_private(&self.contexts_file(), text.as_bytes())
+        files::write_private(&self.contexts_file(), written(contexts)?.as_bytes())
     }
 
     /// The context to use: the one named, else the current one.
@@ -166,7 +156,20 @@ impl TryFrom<Stored> for Remembered {
     }
 }
 
-fn parse(text: &str, path: &Path) -> anyhow::Result<Contexts> {
+pub(crate) fn written(contexts: &Contexts) -> anyhow::Result<String> {
+    let stored = StoredFile {
+        format: FORMAT,
+        current: contexts.current.clone(),
+        contexts: contexts
+            .all
+            .iter()
+            .map(|(name, context)| (name.clone(), Stored::from(context)))
+            .collect(),
+    };
+    toml::to_string(&stored).context("cannot write contexts as TOML")
+}
+
+pub(crate) fn parse(text: &str, path: &Path) -> anyhow::Result<Contexts> {
     let place = || format!("cannot understand {}", path.display());
     // TOML's own error would quote the line, and with it perhaps the token.
     let Versioned { format } = toml::from_str(text)
@@ -239,7 +242,12 @@ impl FromStr for AdminUrl {
             .authority()
             .filter(|a| plain && !a.as_str().contains('@'))
             .ok_or_else(problem)?;
-        let port = authority.port_u16().unwrap_or(7440);
+        let port = match authority.port_u16() {
+            Some(port) if port > 0 => port,
+            None if authority.as_str() == authority.host() => 7440,
+            // A port that is none: not to be taken for another one.
+            _ => return Err(problem()),
+        };
         Ok(Self {
             authority: format!("{}:{port}", authority.host()),
         })
@@ -308,6 +316,9 @@ mod tests {
             "https://a:1/x",
             "https://u@a:1",
             "https://a:1/?x",
+            "https://a:99999",
+            "https://a:0",
+            "https://a:",
         ] {
             assert!(bad.parse::<AdminUrl>().is_err(), "{bad}");
         }

@@ -10,6 +10,9 @@ mod connect;
 mod context;
 mod failure;
 mod files;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod output;
 mod progress;
 mod prompt;

@@ -3,6 +3,9 @@
 
 mod access;
 mod failure;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod grpc;
 mod guard;
 mod request_id;

@@ -9,6 +9,9 @@ mod cancel;
 mod cursor;
 mod durations;
 mod error;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod input;
 mod nodes;
 mod operations;

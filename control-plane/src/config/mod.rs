@@ -1,6 +1,9 @@
 //! The configuration file, `control-plane.toml`, with its `SHOPFLEET_*` overrides. Holds a database URL, so it is 0600 and printed redacted.
 
 mod advertise;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod overrides;
 mod values;
 
@@ -187,6 +190,15 @@ impl Config {
                 source,
             },
         })?;
+        Self::parse(&text, path, variable)
+    }
+
+    /// As [`Config::load`], from the text of the file.
+    pub(crate) fn parse(
+        text: &str,
+        path: &Path,
+        variable: impl Fn(&str) -> Option<String>,
+    ) -> Result<Self, ConfigError> {
         let parse = |source: toml::de::Error| ConfigError::Parse {
             path: path.to_owned(),
             source: Box::new(source),
@@ -195,11 +207,11 @@ impl Config {
         struct Head {
             format: u32,
         }
-        let head: Head = toml::from_str(&text).map_err(parse)?;
+        let head: Head = toml::from_str(text).map_err(parse)?;
         if head.format != FORMAT {
             return Err(ConfigError::Format { found: head.format });
         }
-        let mut config: Self = toml::from_str(&text).map_err(parse)?;
+        let mut config: Self = toml::from_str(text).map_err(parse)?;
         overrides::apply(&mut config, variable)?;
         Ok(config)
     }
@@ -209,14 +221,19 @@ impl Config {
     /// # Errors
     /// When the file system refuses.
     pub fn save(&self, path: &Path) -> Result<(), ConfigError> {
-        let text = toml::to_string_pretty(&self.with_real_url()).map_err(ConfigError::Serialise)?;
-        let text = format!(
-            "# Shopfleet control plane. Every setting can be overridden by SHOPFLEET_* variables.\n{text}"
-        );
+        let text = self.text()?;
         write_private(path, text.as_bytes()).map_err(|source| ConfigError::File {
             path: path.to_owned(),
             source,
         })
+    }
+
+    /// The text of the file. Holds the database's password.
+    pub(crate) fn text(&self) -> Result<String, ConfigError> {
+        let text = toml::to_string_pretty(&self.with_real_url()).map_err(ConfigError::Serialise)?;
+        Ok(format!(
+            "# Shopfleet control plane. Every setting can be overridden by SHOPFLEET_* variables.\n{text}"
+        ))
     }
 
     /// One line for the log, without passwords.

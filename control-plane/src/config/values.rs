@@ -33,12 +33,15 @@ impl DatabaseUrl {
 impl fmt::Display for DatabaseUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some((scheme, rest)) = self.0.split_once("://") else {
-            return f.write_str(&self.0);
+            let shown = if self.0.contains('@') { "…" } else { &self.0 };
+            return f.write_str(shown);
         };
-        // Parameters may carry a password too.
-        let (rest, parameters) = rest
-            .split_once('?')
-            .map_or((rest, ""), |(rest, _)| (rest, "?…"));
+        // Parameters may carry a password too. Behind a password with a `?` that nobody encoded, all looks like parameters.
+        let (rest, parameters) = match rest.split_once('?') {
+            Some((_, parameters)) if parameters.contains('@') => return write!(f, "{scheme}://…"),
+            Some((rest, _)) => (rest, "?…"),
+            None => (rest, ""),
+        };
         match rest.rsplit_once('@') {
             Some((login, place)) => {
                 let user = login.split_once(':').map_or(login, |(user, _)| user);
@@ -99,7 +102,12 @@ impl FromStr for Span {
 
 impl Serialize for Span {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&format_args!("{}s", self.0.as_secs()))
+        let (seconds, rest) = (self.0.as_secs(), self.0.subsec_nanos());
+        if rest == 0 {
+            serializer.collect_str(&format_args!("{seconds}s"))
+        } else {
+            serializer.collect_str(&format_args!("{seconds}s {rest}ns"))
+        }
     }
 }
 

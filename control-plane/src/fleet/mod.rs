@@ -2,6 +2,9 @@
 
 mod accept;
 mod enrolment;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod outbox;
 mod pace;
 mod registry;

@@ -90,7 +90,7 @@ pub async fn introduce(
         .ok_or_else(|| EngineError::Refused("its introduction cannot be read".to_owned()))
 }
 
-fn introduction(answer: api::IntroduceResponse) -> Option<Introduction> {
+pub(super) fn introduction(answer: api::IntroduceResponse) -> Option<Introduction> {
     let vault_key = Zeroizing::new(answer.vault_key);
     Some(Introduction {
         store: answer.store_id.parse().ok()?,
@@ -362,7 +362,7 @@ fn logs_request(of: &LogSource) -> api::LogsRequest {
     }
 }
 
-fn listing(answer: api::ListResponse) -> Option<Listing> {
+pub(super) fn listing(answer: api::ListResponse) -> Option<Listing> {
     let serving = if answer.maintenance {
         Serve::Maintenance
     } else if answer.paused {

@@ -11,6 +11,9 @@ use shop_proto::{Digest, Generation, ReplicaKey, ServiceName, Slot};
 mod broker;
 #[cfg(test)]
 pub mod fake;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 
 pub use broker::{BrokerEngine, Introduction, introduce};
 

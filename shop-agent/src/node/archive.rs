@@ -51,7 +51,7 @@ pub fn images(path: &Path, allowed: &AllowedImages) -> Result<Vec<String>, Archi
     tags(&manifest(BufReader::new(File::open(path)?))?, allowed)
 }
 
-fn tags(manifest: &[u8], allowed: &AllowedImages) -> Result<Vec<String>, ArchiveError> {
+pub(super) fn tags(manifest: &[u8], allowed: &AllowedImages) -> Result<Vec<String>, ArchiveError> {
     let entries: Vec<Entry> = serde_json::from_slice(manifest)?;
     let mut all = Vec::new();
     for entry in entries {
@@ -81,7 +81,7 @@ fn ours(tag: &str) -> bool {
 }
 
 /// The bytes of `manifest.json`, skipping over everything else.
-fn manifest(mut archive: impl Read + Seek) -> Result<Vec<u8>, ArchiveError> {
+pub(super) fn manifest(mut archive: impl Read + Seek) -> Result<Vec<u8>, ArchiveError> {
     let end = archive.seek(io::SeekFrom::End(0))?;
     archive.rewind()?;
     let mut at = 0;

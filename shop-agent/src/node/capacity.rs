@@ -97,7 +97,7 @@ fn usable(blocks: u64, free: u64, available: u64, size: u64) -> (u64, u64) {
     ((used + available) * size, available * size)
 }
 
-fn memory(table: &str) -> Option<u64> {
+pub(super) fn memory(table: &str) -> Option<u64> {
     let line = table
         .lines()
         .find_map(|line| line.strip_prefix("MemTotal:"))?;

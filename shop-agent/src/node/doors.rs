@@ -176,11 +176,11 @@ fn waiting(process: u32) -> u64 {
         .into_iter()
         .filter_map(|table| fs::read_to_string(format!("/proc/{process}/net/{table}")).ok())
         .map(|table| queued(&table))
-        .sum()
+        .fold(0, u64::saturating_add)
 }
 
 /// Connections that no process has taken yet, of all listening sockets: the kernel counts them where others have their unread bytes.
-fn queued(table: &str) -> u64 {
+pub(super) fn queued(table: &str) -> u64 {
     table
         .lines()
         .filter_map(|line| {
@@ -190,7 +190,7 @@ fn queued(table: &str) -> u64 {
             let unread = u64::from_str_radix(unread, 16).ok()?;
             listening.then_some(unread)
         })
-        .sum()
+        .fold(0, u64::saturating_add)
 }
 
 #[cfg(test)]

@@ -11,6 +11,9 @@ mod doors;
 mod edge;
 mod firewall;
 mod forward;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod images;
 pub mod ipam;
 mod join;
@@ -165,8 +168,7 @@ fn start(node: &Arc<Node>) {
         // Before the first look at the log, which reads back what this node agent missed.
         node.traffic.attribute(edge::hosts(node));
         node.tasks.spawn("traffic", traffic::count(node.clone()));
-        node.tasks
-            .spawn("certificates", edge::warm(node.clone()));
+        node.tasks.spawn("certificates", edge::warm(node.clone()));
     }
     node.tasks.spawn("firewall", firewall::keep(node.clone()));
     node.tasks.spawn("disk", capacity::watch_disk(node.clone()));

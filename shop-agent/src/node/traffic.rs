@@ -25,6 +25,8 @@ use super::{
 pub const SECONDS: u32 = 360;
 /// Between two looks at the log: far less than it takes to rotate twice.
 const LOOK: Duration = Duration::from_secs(1);
+/// A line is read after it was written, but the clock may have been set back a little in between.
+const AHEAD: i64 = 60;
 /// Answers from here on count as errors of the server.
 const SERVER_ERROR: u16 = 500;
 
@@ -142,18 +144,8 @@ impl Traffic {
         for tail in tails {
             let mut first = None;
             let gap = tail.read(|line| {
-                let Ok(line) = serde_json::from_slice::<Line<'_>>(line) else {
-                    return;
-                };
-                #[expect(clippy::cast_possible_truncation, reason = "seconds since 1970")]
-                let at = line.ts as i64;
-                first.get_or_insert(at);
-                let host = line.request.host.split(':').next().unwrap_or_default();
-                if at > now_unix_s - i64::from(SECONDS)
-                    && let Some(store) = hosts.get(&host.to_ascii_lowercase())
-                {
-                    let counted = stores.entry(store.clone()).or_default();
-                    add(counted, at, line.status >= SERVER_ERROR);
+                if let Some(at) = count_line(line, now_unix_s, hosts, stores) {
+                    first.get_or_insert(at);
                 }
             })?;
             if gap {
@@ -177,6 +169,49 @@ impl Traffic {
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Counts a line of the log. The second that it is of; `None` when it is no line of ours.
+fn count_line(
+    line: &[u8],
+    now_unix_s: i64,
+    hosts: &BTreeMap<String, StoreId>,
+    stores: &mut BTreeMap<StoreId, VecDeque<Second>>,
+) -> Option<i64> {
+    let line: Line<'_> = serde_json::from_slice(line).ok()?;
+    #[expect(clippy::cast_possible_truncation, reason = "seconds since 1970")]
+    let at = line.ts as i64;
+    let host = line.request.host.split(':').next().unwrap_or_default();
+    // What is held is bounded by the seconds that may be in it, whoever wrote the log.
+    let believed = now_unix_s - i64::from(SECONDS) + 1..=now_unix_s + AHEAD;
+    if believed.contains(&at)
+        && let Some(store) = hosts.get(&host.to_ascii_lowercase())
+    {
+        let counted = stores.entry(store.clone()).or_default();
+        add(counted, at, line.status >= SERVER_ERROR);
+    }
+    Some(at)
+}
+
+/// A log that is read in two pieces: its lines, what is left of an unfinished one, and what is counted for the store of a host.
+#[cfg(feature = "fuzzing")]
+pub fn read_log(
+    pieces: [&[u8]; 2],
+    now_unix_s: i64,
+    (host, store): (&str, StoreId),
+) -> (Vec<Vec<u8>>, usize, Vec<Second>) {
+    let hosts = BTreeMap::from([(host.to_owned(), store)]);
+    let (mut lines, mut rest, mut stores) = (Vec::new(), Vec::new(), BTreeMap::new());
+    for mut piece in pieces {
+        let mut each = |line: &[u8]| {
+            count_line(line, now_unix_s, &hosts, &mut stores);
+            lines.push(line.to_vec());
+        };
+        // Memory can be read.
+        let _ = tail::pass(&mut piece, &mut rest, &mut each);
+    }
+    let counted = stores.into_values().flatten().collect();
+    (lines, rest.len(), counted)
 }
 
 /// Lines come nearly in order: those of the same second may be a little apart.

@@ -102,6 +102,17 @@ async fn accepted(accept: &Accept) -> Result<(), DatabaseError> {
     Ok(())
 }
 
+/// A login and one statement, over a connection that stands.
+#[cfg(feature = "fuzzing")]
+pub(super) async fn spoken(
+    stream: impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send,
+    user: &str,
+    password: &str,
+) -> Result<(), DatabaseError> {
+    let mut connection = Connection::log_in(stream, user, password).await?;
+    connection.run(&format!("CALL {PROCEDURE}('', '')")).await
+}
+
 /// With whichever password is accepted now.
 async fn let_in(accept: &Accept) -> Result<Connection<TcpStream>, DatabaseError> {
     let mut refused = DatabaseError::Denied;

@@ -27,6 +27,9 @@ mod database;
 mod deliver;
 #[cfg(test)]
 mod fixtures;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod order;
 mod probe;
 mod prober;

@@ -77,11 +77,10 @@ impl FromStr for Address {
     type Err = AddressError;
 
     fn from_str(text: &str) -> Result<Self, AddressError> {
-        if let Some(path) = text.strip_prefix("unix:") {
-            return path
-                .starts_with('/')
-                .then(|| Self::Unix(PathBuf::from(path)))
-                .ok_or(AddressError);
+        // A host may be called `unix`.
+        let path = text.strip_prefix("unix:");
+        if let Some(path) = path.filter(|path| path.starts_with('/')) {
+            return Ok(Self::Unix(PathBuf::from(path)));
         }
         match text.rsplit_once(':') {
             Some((host, port))

@@ -136,6 +136,18 @@ impl fmt::Display for Break {
     }
 }
 
+/// Follows a log from its first entry: how many entries follow each other.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn follow(entries: &[AuditEntry]) -> u64 {
+    let mut chain = Chain::default();
+    for entry in entries {
+        if chain.extend(entry).is_err() {
+            break;
+        }
+    }
+    chain.seq
+}
+
 /// What is proven so far.
 struct Chain {
     seq: u64,

@@ -123,6 +123,15 @@ fn show(text: &str) -> anyhow::Result<()> {
     }
 }
 
+/// A run's output that comes in chunks, as it is shown.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn shown<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> String {
+    let mut output = Output::default();
+    let mut text: String = chunks.into_iter().map(|chunk| output.take(chunk)).collect();
+    text.push_str(&output.rest());
+    text
+}
+
 /// What was read of a run's output, and what of it waits for the end of its line: a chunk may end within a character.
 #[derive(Debug, Default)]
 struct Output {

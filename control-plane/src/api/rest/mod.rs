@@ -5,6 +5,8 @@ mod explain;
 mod extract;
 mod fields;
 mod fleet;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod lifecycle;
 mod model;
 mod operations;

@@ -99,7 +99,7 @@ pub(super) async fn introduce(
     })
 }
 
-fn keys(request: &IntroduceRequest) -> Result<AgentKeys, Status> {
+pub(super) fn keys(request: &IntroduceRequest) -> Result<AgentKeys, Status> {
     let der = &request.identity_spki_der;
     let whole = der.len() <= SPKI_BYTES
         && SubjectPublicKeyInfo::from_der(der).is_ok_and(|(rest, spki)| {

@@ -22,6 +22,17 @@ use super::{
     socket::Door,
 };
 
+/// The keys that an agent shows.
+///
+/// # Errors
+/// When they are none.
+#[cfg(feature = "fuzzing")]
+pub fn keys(
+    request: &shop_proto::wire::broker::v1::IntroduceRequest,
+) -> Result<super::state::AgentKeys, tonic::Status> {
+    introduce::keys(request)
+}
+
 /// Connections of one agent at once: one in use, one replacing it, and room for a mistake.
 pub const PLACES: usize = 4;
 /// Calls at once on a connection: each replica of a store, a watch, a few tasks.

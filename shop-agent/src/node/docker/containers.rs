@@ -397,7 +397,7 @@ fn in_scope(observed: &Observed, scope: Scope<'_>) -> bool {
     }
 }
 
-fn observed(found: ContainerInspectResponse) -> Observed {
+pub(super) fn observed(found: ContainerInspectResponse) -> Observed {
     let name = found.name.unwrap_or_default();
     let config = found.config.unwrap_or_default();
     let host = found.host_config.unwrap_or_default();

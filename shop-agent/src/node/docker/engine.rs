@@ -244,7 +244,7 @@ fn refine(operation: &'static str, error: Bollard) -> EngineError {
 }
 
 /// The version spoken with an engine that understands `min` to `max`.
-fn choose(min: &str, max: &str) -> Option<(u32, u32)> {
+pub(super) fn choose(min: &str, max: &str) -> Option<(u32, u32)> {
     let (min, max) = (parse(min).unwrap_or((1, 0)), parse(max)?);
     let chosen = PINNED.max(min);
     (chosen <= max).then_some(chosen)

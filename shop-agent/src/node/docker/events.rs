@@ -52,7 +52,7 @@ impl Engine {
 }
 
 /// Whom an event concerns; nothing for those of others.
-fn hint(prefix: &str, event: EventMessage) -> Option<Option<StoreId>> {
+pub(super) fn hint(prefix: &str, event: EventMessage) -> Option<Option<StoreId>> {
     let actor = event.actor?;
     let attributes = actor.attributes.unwrap_or_default();
     if attributes.contains_key(label::NODE) {

@@ -116,7 +116,7 @@ fn left(proc: &Path, id: &str) -> io::Result<Left> {
 
 /// What a process is to a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Part {
+pub enum Part {
     Process,
     Keeper,
 }
@@ -124,16 +124,19 @@ enum Part {
 /// `None` for those of others, and for those that have ended and wait to be collected.
 fn of(process: &Path, id: &str) -> Option<Part> {
     let read = |name: &str| fs::read(process.join(name)).unwrap_or_default();
-    let stat = read("stat");
+    part([&read("stat"), &read("cgroup"), &read("cmdline")], id)
+}
+
+/// As [`of`], by the content of `stat`, `cgroup` and `cmdline`.
+pub(super) fn part([stat, cgroup, line]: [&[u8]; 3], id: &str) -> Option<Part> {
     // The state follows the name, which may hold anything.
     let after = stat.iter().rposition(|byte| *byte == b')')?;
     if matches!(stat.get(after + 2), None | Some(b'Z' | b'X')) {
         return None;
     }
-    if String::from_utf8_lossy(&read("cgroup")).contains(id) {
+    if String::from_utf8_lossy(cgroup).contains(id) {
         return Some(Part::Process);
     }
-    let line = read("cmdline");
     let mut words = line.split(|byte| *byte == 0);
     let program = String::from_utf8_lossy(words.next()?).into_owned();
     let file = Path::new(&program).file_name()?.to_str()?;

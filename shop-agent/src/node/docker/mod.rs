@@ -9,6 +9,8 @@ mod containers;
 mod engine;
 mod events;
 mod forgotten;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod http;
 mod images;
 mod logs;

@@ -90,6 +90,16 @@ impl Table {
         })))
     }
 
+    /// A table that no file stands behind.
+    #[cfg(feature = "fuzzing")]
+    pub(super) fn of(file: NamesFile) -> Self {
+        Self(Arc::new(Mutex::new(Held {
+            path: PathBuf::new(),
+            seen: None,
+            file,
+        })))
+    }
+
     /// Who answers for the host; `None` for hosts that are not routed here.
     pub(super) fn answer(&self, host: &str) -> Option<Answer> {
         let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);

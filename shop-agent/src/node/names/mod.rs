@@ -5,6 +5,9 @@
 mod ask;
 mod dns;
 mod file;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod page;
 
 use std::{net::SocketAddr, path::PathBuf};

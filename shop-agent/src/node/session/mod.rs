@@ -27,6 +27,15 @@ const CAPACITY: Duration = Duration::from_secs(30);
 /// The largest message heard.
 const MESSAGE_BYTES: usize = 1 << 20;
 
+/// Whether an order can be read.
+///
+/// # Errors
+/// Names the field that is wrong.
+#[cfg(feature = "fuzzing")]
+pub fn readable(message: ControlMessage) -> Result<(), shop_proto::wire::WireError> {
+    wire::order(message).map(drop)
+}
+
 /// Keeps a session up until the node ends.
 pub async fn hold(node: Arc<Node>) {
     let cancel = node.tasks.cancel().clone();

@@ -71,6 +71,11 @@ struct Incoming<T> {
     value: T,
 }
 
+fn damaged(path: &Path) -> impl FnOnce(serde_json::Error) -> FileError {
+    let path = path.to_path_buf();
+    move |source| FileError::Damaged { path, source }
+}
+
 fn at(path: &Path) -> impl FnOnce(io::Error) -> FileError {
     let path = path.to_path_buf();
     move |source| FileError::Io { path, source }
@@ -81,15 +86,19 @@ fn at(path: &Path) -> impl FnOnce(io::Error) -> FileError {
 /// # Errors
 /// When the disk says no; the old content is there then.
 pub fn keep<T: Kept>(path: &Path, value: &T) -> Result<(), FileError> {
+    replace(path, &encode(path, value)?, 0o600)
+}
+
+/// What the file at this path holds for a value.
+///
+/// # Errors
+/// Never for a value of ours.
+pub fn encode<T: Kept>(path: &Path, value: &T) -> Result<Vec<u8>, FileError> {
     let outgoing = Outgoing {
         format: T::FORMAT,
         value,
     };
-    let bytes = serde_json::to_vec_pretty(&outgoing).map_err(|source| FileError::Damaged {
-        path: path.to_path_buf(),
-        source,
-    })?;
-    replace(path, &bytes, 0o600)
+    serde_json::to_vec_pretty(&outgoing).map_err(damaged(path))
 }
 
 /// Reads it back; `None` when there is none.
@@ -100,11 +109,15 @@ pub fn kept<T: Kept>(path: &Path) -> Result<Option<T>, FileError> {
     let Some(bytes) = read(path)? else {
         return Ok(None);
     };
-    let damaged = |source| FileError::Damaged {
-        path: path.to_path_buf(),
-        source,
-    };
-    let head: Head = serde_json::from_slice(&bytes).map_err(damaged)?;
+    decode(path, &bytes).map(Some)
+}
+
+/// A value from what the file at this path holds.
+///
+/// # Errors
+/// When it is damaged or newer than this release.
+pub fn decode<T: Kept>(path: &Path, bytes: &[u8]) -> Result<T, FileError> {
+    let head: Head = serde_json::from_slice(bytes).map_err(damaged(path))?;
     if head.format > T::FORMAT {
         return Err(FileError::Newer {
             path: path.to_path_buf(),
@@ -112,12 +125,8 @@ pub fn kept<T: Kept>(path: &Path) -> Result<Option<T>, FileError> {
             known: T::FORMAT,
         });
     }
-    let incoming: Incoming<T> =
-        serde_json::from_slice(&bytes).map_err(|source| FileError::Damaged {
-            path: path.to_path_buf(),
-            source,
-        })?;
-    Ok(Some(incoming.value))
+    let incoming: Incoming<T> = serde_json::from_slice(bytes).map_err(damaged(path))?;
+    Ok(incoming.value)
 }
 
 /// A file's bytes; `None` when there is none.

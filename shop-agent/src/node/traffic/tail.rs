@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    io::{self, Read as _},
+    io,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
 };
@@ -64,10 +64,14 @@ impl Tail {
     }
 }
 
-fn pass(file: &mut File, rest: &mut Vec<u8>, each: &mut impl FnMut(&[u8])) -> io::Result<()> {
+pub(super) fn pass(
+    log: &mut impl io::Read,
+    rest: &mut Vec<u8>,
+    each: &mut impl FnMut(&[u8]),
+) -> io::Result<()> {
     let mut chunk = vec![0; CHUNK];
     loop {
-        let length = file.read(&mut chunk)?;
+        let length = log.read(&mut chunk)?;
         if length == 0 {
             return Ok(());
         }

@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use secrecy::SecretString;
 use shop_plan::Probe;
 use tokio::{
-    io::{AsyncRead, AsyncReadExt as _},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite},
     net::TcpStream,
 };
 
@@ -104,12 +104,20 @@ async fn asked(question: &Question) -> Result<(), NotReady> {
     let address = SocketAddrV4::new(question.address, question.probe.port());
     let mut stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
+    speak(&mut stream, question).await
+}
+
+/// Asks over a connection that stands.
+pub(super) async fn speak(
+    stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    question: &Question,
+) -> Result<(), NotReady> {
     match &question.probe {
-        Probe::Http { path, .. } => http::ask(&mut stream, path, &question.host).await,
-        Probe::Fastcgi { path, expect, .. } => fastcgi::ask(&mut stream, path, expect).await,
-        Probe::Mysql { .. } => mysql::ask(&mut stream).await,
-        Probe::Postgres { .. } => postgres::ask(&mut stream).await,
-        Probe::Redis { .. } => redis::ask(&mut stream, question.password.as_ref()).await,
+        Probe::Http { path, .. } => http::ask(stream, path, &question.host).await,
+        Probe::Fastcgi { path, expect, .. } => fastcgi::ask(stream, path, expect).await,
+        Probe::Mysql { .. } => mysql::ask(stream).await,
+        Probe::Postgres { .. } => postgres::ask(stream).await,
+        Probe::Redis { .. } => redis::ask(stream, question.password.as_ref()).await,
         Probe::Tcp { .. } => Ok(()),
     }
 }

@@ -99,6 +99,11 @@ pub fn open(bytes: &[u8], store: &StoreId, key: &[u8; 32]) -> Result<Content, Va
             &mut buffer,
         )
         .map_err(|_| VaultError::Sealed)?;
+    opened(plain)
+}
+
+/// What was sealed, once it is in clear.
+pub fn opened(plain: &[u8]) -> Result<Content, VaultError> {
     let plain: PlainText = serde_json::from_slice(plain).map_err(|_| VaultError::Damaged)?;
     content(&plain)
 }
@@ -178,7 +183,7 @@ fn decoded(text: &str) -> Result<Zeroizing<Vec<u8>>, VaultError> {
         .map_err(|_| VaultError::Damaged)
 }
 
-fn plain_text(content: &Content) -> Result<Zeroizing<Vec<u8>>, VaultError> {
+pub fn plain_text(content: &Content) -> Result<Zeroizing<Vec<u8>>, VaultError> {
     let plain = PlainText {
         version: content.version,
         identity: BASE64.encode(&content.identity.to_pkcs8()),

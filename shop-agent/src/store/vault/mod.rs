@@ -20,7 +20,7 @@ use crate::{
     identity::{Credential, CredentialError, KeyError, KeyPair},
 };
 
-mod file;
+pub(super) mod file;
 mod generate;
 #[cfg(test)]
 mod tests;
