@@ -225,6 +225,8 @@ fn lower_case() -> Value {
 
 /// Who serves the host name is asked of the responder, by a name below `zone`.
 fn route(matching: Value, zone: &str, frame: &Frame) -> Value {
+    // Caddy asks over TCP unless told otherwise, and every request waits while it asks.
+    let resolver = format!("udp/{}", SocketAddrV4::new(frame.responder, DNS_PORT));
     json!({
         "match": [matching],
         "handle": [{
@@ -234,7 +236,7 @@ fn route(matching: Value, zone: &str, frame: &Frame) -> Value {
                 "name": format!("{{http.request.host}}.{zone}"),
                 "port": PAGE_PORT.to_string(),
                 "refresh": REFRESH,
-                "resolver": { "addresses": [SocketAddrV4::new(frame.responder, DNS_PORT).to_string()] },
+                "resolver": { "addresses": [resolver] },
                 "dial_timeout": DIAL,
             },
             "load_balancing": {
@@ -336,6 +338,10 @@ mod tests {
             let [outside, inside] = [2, 3].map(|at: usize| &routes[at]["match"][0]);
             assert_eq!(outside["not"][0]["remote_ip"]["ranges"][0], pool);
             assert_eq!(inside["remote_ip"]["ranges"][0], pool);
+            for at in [2, 3] {
+                let upstreams = &routes[at]["handle"][0]["dynamic_upstreams"];
+                assert_eq!(upstreams["resolver"]["addresses"][0], "udp/10.200.0.2:5353");
+            }
             for known in [outside, inside] {
                 assert_eq!(known["file"]["root"], "/run/told/hosts");
                 assert_eq!(known["file"]["try_files"][0], "{http.request.host}");

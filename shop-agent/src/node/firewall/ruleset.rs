@@ -2,11 +2,15 @@
 
 use std::{fmt::Write as _, net::Ipv4Addr};
 
+use shop_plan::address;
 use shop_proto::NodeId;
 
 /// Addresses that no shop has business with: this host, its neighbours, link-local and metadata services, multicast.
 const CLOSED: &str = "0.0.0.0/8, 10.0.0.0/8, 100.64.0.0/10, 127.0.0.0/8, 169.254.0.0/16, 172.16.0.0/12, \
     192.0.0.0/24, 192.168.0.0/16, 198.18.0.0/15, 224.0.0.0/4, 240.0.0.0/4";
+
+/// Of every network of ours.
+const MASK: Ipv4Addr = Ipv4Addr::from_bits(u32::MAX << (32 - address::PREFIX_LENGTH));
 
 /// What the rules depend on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,6 +94,16 @@ fn write(out: &mut String, rules: &Rules<'_>) -> std::fmt::Result {
         "add table inet {table}\ndelete table inet {table}\ntable inet {table} {{"
     )?;
     sets(out, rules)?;
+    // A page takes half a dozen connections between a store's own containers, which nothing here needs to remember. Remembered for two minutes
+    // each, they made Docker read tens of thousands of entries whenever a container left a network. What is for the gateway is translated.
+    writeln!(
+        out,
+        "  chain within {{
+    type filter hook prerouting priority raw; policy accept;
+    iifname . ip daddr @gateways accept
+    iifname . (ip daddr & {MASK}) @subnets notrack
+  }}"
+    )?;
     writeln!(
         out,
         "  chain input {{
@@ -157,6 +171,11 @@ fn sets(out: &mut String, rules: &Rules<'_>) -> std::fmt::Result {
         matches!(it.role, Role::Internal | Role::Egress)
             .then(|| format!("\"{}\" . {}", it.name, it.gateway))
     });
+    let subnets = list(&|it| {
+        let first = Ipv4Addr::from_bits(it.gateway.to_bits() & MASK.to_bits());
+        matches!(it.role, Role::Internal | Role::Egress)
+            .then(|| format!("\"{}\" . {first}", it.name))
+    });
     let same = list(&|it| Some(format!("\"{0}\" . \"{0}\"", it.name)));
     let egress = list(&|it| (it.role == Role::Egress).then(|| format!("\"{}\"", it.name)));
     let names = list(&|it| (it.role == Role::Names).then(|| format!("\"{}\"", it.name)));
@@ -165,6 +184,7 @@ fn sets(out: &mut String, rules: &Rules<'_>) -> std::fmt::Result {
         out,
         "  set gateways {{ type ifname . ipv4_addr; {gateways}}}"
     )?;
+    writeln!(out, "  set subnets {{ type ifname . ipv4_addr; {subnets}}}")?;
     writeln!(out, "  set same {{ type ifname . ifname; {same}}}")?;
     writeln!(out, "  set egress {{ type ifname; {egress}}}")?;
     writeln!(out, "  set names {{ type ifname; {names}}}")?;
