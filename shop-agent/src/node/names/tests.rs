@@ -10,9 +10,9 @@ use tokio::{
 
 use super::{
     Answer, FILE, NamesFile,
+    ask::Ask,
     dns::{Responder, reply},
     file::Table,
-    ask::Ask,
     page::Page,
 };
 use crate::durable::replace;
@@ -24,7 +24,10 @@ fn write(directory: &std::path::Path, hosts: &[(&str, Answer)]) {
         .iter()
         .map(|(host, answer)| ((*host).to_owned(), answer.clone()))
         .collect();
-    let networks = vec!["10.200.0.32".parse().unwrap(), "10.200.0.64".parse().unwrap()];
+    let networks = vec![
+        "10.200.0.32".parse().unwrap(),
+        "10.200.0.64".parse().unwrap(),
+    ];
     let own = BTreeMap::from([("demo.localhost".to_owned(), networks)]);
     replace(&directory.join(FILE), &NamesFile::new(hosts, own).encode()).unwrap();
 }
