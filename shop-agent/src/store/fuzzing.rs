@@ -20,7 +20,6 @@ pub use super::wire::accepted;
 const KEY: [u8; 32] = [7; 32];
 
 /// How a probe judges an answer, and how many bytes of it were read. An answer that ends is a connection that was closed.
-#[must_use]
 pub fn probed(
     probe: Probe,
     password: Option<&str>,
@@ -38,12 +37,10 @@ pub fn probed(
     let judged = probe::speak(&mut stream, &question)
         .now_or_never()
         .unwrap_or(Err(NotReady::TimedOut));
-    drop(stream);
     (judged, answer.len() - left.len())
 }
 
 /// How a login at a database and one statement end that answers this, and what was sent to it.
-#[must_use]
 pub fn logged_in(password: &str, answers: &[u8]) -> (Result<(), DatabaseError>, Vec<u8>) {
     let mut sent = Vec::new();
     let ended = database::spoken(io::join(answers, &mut sent), "shop", password)
