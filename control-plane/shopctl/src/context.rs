@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     env, fmt,
+    net::Ipv6Addr,
     path::{Path, PathBuf},
     str::FromStr,
 };
@@ -242,14 +243,21 @@ impl FromStr for AdminUrl {
             .authority()
             .filter(|a| plain && !a.as_str().contains('@'))
             .ok_or_else(problem)?;
-        let port = match authority.port_u16() {
-            Some(port) if port > 0 => port,
-            None if authority.as_str() == authority.host() => 7440,
-            // A port that is none: not to be taken for another one.
-            _ => return Err(problem()),
+        let host = authority.host();
+        let bare = host.strip_prefix('[').and_then(|it| it.strip_suffix(']'));
+        let named = match bare {
+            Some(address) => address.parse::<Ipv6Addr>().is_ok(),
+            None => !host.is_empty() && !host.contains(['[', ']']),
         };
+        // A port that is none is not taken for another one.
+        let port = match authority.as_str().strip_prefix(host) {
+            Some("") => Some(7440),
+            Some(rest) => rest.strip_prefix(':').and_then(|it| it.parse().ok()),
+            None => None,
+        };
+        let port: u16 = port.filter(|it| named && *it > 0).ok_or_else(problem)?;
         Ok(Self {
-            authority: format!("{}:{port}", authority.host()),
+            authority: format!("{host}:{port}"),
         })
     }
 }
@@ -318,6 +326,10 @@ mod tests {
             "https://a:1/?x",
             "https://a:99999",
             "https://a:0",
+            "https://:1",
+            "https://a[::1]b:1",
+            "https://[::1]b:1",
+            "https://[a]:1",
             "https://a:",
         ] {
             assert!(bad.parse::<AdminUrl>().is_err(), "{bad}");

@@ -97,7 +97,8 @@ impl FromStr for Cidr {
             .contains(&length)
             .then(|| Self::containing(address, length))
             .ok_or(CidrError)?;
-        (cidr.base == address.to_bits())
+        // One spelling only: the length has no sign and no zero before it.
+        (cidr.base == address.to_bits() && cidr.to_string() == text)
             .then_some(cidr)
             .ok_or(CidrError)
     }
