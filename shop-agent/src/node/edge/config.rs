@@ -225,8 +225,9 @@ fn lower_case() -> Value {
 
 /// Who serves the host name is asked of the responder, by a name below `zone`.
 fn route(matching: Value, zone: &str, frame: &Frame) -> Value {
-    // Caddy asks over TCP unless told otherwise, and every request waits while it asks.
-    let resolver = format!("udp/{}", SocketAddrV4::new(frame.responder, DNS_PORT));
+    // Over TCP, as Caddy does unless told otherwise: every request waits while it asks, and a responder that is being replaced refuses a connection
+    // at once, while an answer to a datagram would be waited for.
+    let resolver = SocketAddrV4::new(frame.responder, DNS_PORT).to_string();
     json!({
         "match": [matching],
         "handle": [{
@@ -340,7 +341,7 @@ mod tests {
             assert_eq!(inside["remote_ip"]["ranges"][0], pool);
             for at in [2, 3] {
                 let upstreams = &routes[at]["handle"][0]["dynamic_upstreams"];
-                assert_eq!(upstreams["resolver"]["addresses"][0], "udp/10.200.0.2:5353");
+                assert_eq!(upstreams["resolver"]["addresses"][0], "10.200.0.2:5353");
             }
             for known in [outside, inside] {
                 assert_eq!(known["file"]["root"], "/run/told/hosts");
