@@ -14,7 +14,7 @@
 //! | 16–21 | | php-fpm of slot b |
 //! | 24–30 | tasks, by order in the plan | tasks, by order in the plan |
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, net::Ipv4Addr};
 
 use shop_proto::{ReplicaKey, ServiceName, Slot};
 
@@ -26,6 +26,14 @@ pub const GATEWAY: u8 = 1;
 pub const AGENT: u8 = 2;
 /// Prefix length of every network.
 pub const PREFIX_LENGTH: u8 = 27;
+/// The same as a mask.
+pub const MASK: Ipv4Addr = Ipv4Addr::from_bits(u32::MAX << (32 - PREFIX_LENGTH));
+
+/// First address of the network that an address is in.
+#[must_use]
+pub const fn network(address: Ipv4Addr) -> Ipv4Addr {
+    Ipv4Addr::from_bits(address.to_bits() & MASK.to_bits())
+}
 
 const FIRST_WEB: u8 = 3;
 const DATABASE: u8 = 3;

@@ -49,17 +49,16 @@ const PATIENCE: &str = "5s";
 const AGAIN: &str = "50ms";
 /// A container that does not accept within this is not there.
 const DIAL: &str = "1s";
-
 /// What a host name that is looked up consists of. Anything else would be a name of its own to everything behind.
 const HOST: &str = r"^[a-z0-9.-]{1,253}(:[0-9]{1,5})?$";
 
 /// What the configuration depends on.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Frame {
     /// HTTP and HTTPS.
     pub ports: [Port; 2],
     /// The file that sends every visitor over to the other edge while it is there.
-    pub leaving: String,
+    pub leaving: &'static str,
     /// All stores' addresses.
     pub pool: Cidr,
     /// Where the name responder is.
@@ -295,7 +294,7 @@ mod tests {
         let port = |public, inner| Port { public, inner };
         Frame {
             ports: [port(80, 7480), port(443, 7443)],
-            leaving: "a.leaving".to_owned(),
+            leaving: "a.leaving",
             pool: "10.200.0.0/14".parse().unwrap(),
             responder: "10.200.0.2".parse().unwrap(),
             internal_tls: true,

@@ -1,6 +1,6 @@
-//! How an edge that is no longer meant comes to its end. While a file of its name lies in the directory of what it is told, it tells every visitor to come back on another
-//! connection (its configuration looks for the file, so nothing is reloaded); the firewall sends that one to the new edge. Who is still
-//! connected is read from the kernel's tables.
+//! How an edge that is no longer meant comes to its end. While its file lies in the directory of what the edges are told, it tells every visitor
+//! to come back on another connection (its configuration looks for the file, so nothing is reloaded); the firewall sends that one to the new
+//! edge. Who is still connected is read from the kernel's tables.
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 

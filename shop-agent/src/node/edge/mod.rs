@@ -50,7 +50,7 @@ const SOON: Duration = Duration::from_millis(250);
 const TAKES: Duration = Duration::from_secs(20);
 /// How long the image that was found last is believed to be the one.
 const IMAGE: Duration = Duration::from_secs(30);
-/// Longest answer of the edge's admin API; a reload takes a while.
+/// Longest wait for the edge's admin API, which answers when it runs what it was given.
 const ADMIN: Duration = Duration::from_secs(10);
 
 /// What keeps the edge from being as it should; tried again.
@@ -281,7 +281,7 @@ fn frame(node: &Node, side: Side) -> Frame {
     let names = node.pool.subnet(node.record.names_subnet);
     Frame {
         ports: side.ports(&node.args),
-        leaving: side.leaving().to_owned(),
+        leaving: side.leaving(),
         pool: node.pool,
         responder: names.host(address::AGENT),
         internal_tls: node.args.edge_internal_tls,

@@ -2,15 +2,12 @@
 
 use std::{fmt::Write as _, net::Ipv4Addr};
 
-use shop_plan::address;
+use shop_plan::address::{self, MASK};
 use shop_proto::NodeId;
 
 /// Addresses that no shop has business with: this host, its neighbours, link-local and metadata services, multicast.
 const CLOSED: &str = "0.0.0.0/8, 10.0.0.0/8, 100.64.0.0/10, 127.0.0.0/8, 169.254.0.0/16, 172.16.0.0/12, \
     192.0.0.0/24, 192.168.0.0/16, 198.18.0.0/15, 224.0.0.0/4, 240.0.0.0/4";
-
-/// Of every network of ours.
-const MASK: Ipv4Addr = Ipv4Addr::from_bits(u32::MAX << (32 - address::PREFIX_LENGTH));
 
 /// What the rules depend on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -172,7 +169,7 @@ fn sets(out: &mut String, rules: &Rules<'_>) -> std::fmt::Result {
             .then(|| format!("\"{}\" . {}", it.name, it.gateway))
     });
     let subnets = list(&|it| {
-        let first = Ipv4Addr::from_bits(it.gateway.to_bits() & MASK.to_bits());
+        let first = address::network(it.gateway);
         matches!(it.role, Role::Internal | Role::Egress)
             .then(|| format!("\"{}\" . {first}", it.name))
     });

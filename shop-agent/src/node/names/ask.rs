@@ -75,7 +75,7 @@ fn verdict(request: &Request<Incoming>, table: &Table, tries: Option<&Tries>) ->
     StatusCode::OK
 }
 
-/// How often each host name asked in its hour. Holds no more than the names that were ever routed here.
+/// How often each host name asked in its hour; what is older is forgotten.
 #[derive(Clone)]
 struct Tries {
     limit: u32,
@@ -92,10 +92,8 @@ impl Tries {
 
     fn one_more(&self, host: String, now: Instant) -> bool {
         let mut hours = self.hours.lock().unwrap_or_else(PoisonError::into_inner);
-        let (began, count) = hours.entry(host).or_insert((now, 0));
-        if now.duration_since(*began) >= HOUR {
-            (*began, *count) = (now, 0);
-        }
+        hours.retain(|_, (began, _)| now.duration_since(*began) < HOUR);
+        let (_, count) = hours.entry(host).or_insert((now, 0));
         *count = count.saturating_add(1);
         *count <= self.limit
     }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use shop_plan::address::PREFIX_LENGTH;
+use shop_plan::address;
 
 /// Its name in its directory.
 pub const FILE: &str = "names.json";
@@ -113,14 +113,9 @@ impl Table {
         held.look();
         let answer = held.file.hosts.get(host)?;
         let own = held.file.own.get(host);
-        let own = own.is_some_and(|networks| networks.contains(&network(from)));
+        let own = own.is_some_and(|networks| networks.contains(&address::network(from)));
         Some(if own { answer.clone() } else { Answer::Nothing })
     }
-}
-
-/// First address of the network that an address of a store is in.
-const fn network(address: Ipv4Addr) -> Ipv4Addr {
-    Ipv4Addr::from_bits(address.to_bits() & (u32::MAX << (32 - PREFIX_LENGTH)))
 }
 
 impl Held {
