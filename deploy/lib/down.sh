@@ -145,6 +145,8 @@ down() {
     fi
     CURRENT_STEP='removing files'
     down_cli
+    # Made by node.sh where /run is a disk; what is not ours there would go with it.
+    if mountpoint --quiet "$NODE_RUN" && [[ -z $(find "$NODE_RUN" -mindepth 1 -print -quit) ]]; then umount "$NODE_RUN"; fi
     rmdir "$NODE_STATE" "$NODE_RUN" 2>/dev/null || warn "$NODE_STATE or $NODE_RUN holds something that is not ours, and stays"
     rm -rf "$STATE_DIR"
     say 'Gone.'

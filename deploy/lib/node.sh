@@ -53,7 +53,7 @@ node_run() {
         -- node --name "$(hostname)" --join-token-file "$NODE_STATE/join-token" \
         --enroll 127.0.0.1:7442 --agents 127.0.0.1:7443 --operator-root "$(state_get operator_root)" \
         --state-dir "$NODE_STATE" --run-dir "$NODE_RUN" --docker /var/run/docker.sock \
-        --pool "$POOL" --edge-http "$EDGE_HTTP" --edge-https "$EDGE_HTTPS"
+        --pool "$POOL" --edge-http "$EDGE_HTTP" --edge-https "$EDGE_HTTPS" --disk-limit "$DISK_LIMIT"
 }
 
 # The agent's own way of going: services in order, then networks, volumes, its firewall table, its directories.
@@ -64,13 +64,24 @@ node_leave() {
         --state-dir "$NODE_STATE" --run-dir "$NODE_RUN" --docker /var/run/docker.sock
 }
 
+# What lies there goes with the next boot anyway: sockets, what the edge is told, its access log. On a disk, a line of that log waits for
+# whatever else is being written through, and the buyer with it.
+run_in_memory() {
+    install -d -m 0711 "$NODE_RUN"
+    [[ $(stat --file-system --format %T "$NODE_RUN") != tmpfs ]] || return 0
+    # What serves from there already stays where it is, until the host starts anew.
+    [[ -z $(find "$NODE_RUN" -mindepth 1 -print -quit) ]] || return 0
+    mount -t tmpfs -o mode=0711,size=256m,nosuid,nodev,noexec shopfleet "$NODE_RUN"
+}
+
 node_ensure() {
-    install -d -m 0711 "$NODE_STATE" "$NODE_RUN"
+    install -d -m 0711 "$NODE_STATE"
+    run_in_memory
     join_token
     node_run
     node_comes_up || die 'the node does not report to the control plane' "see: docker logs $NODE_CONTAINER"
     state_set node_id "$(this_node)"
     [[ $(cli node list -o json | jq -r --arg id "$(this_node)" '.[] | select(.id == $id) | .status') != disk_pressure ]] ||
-        warn 'the disk of this host is more than 85 % full: no store is made here until there is room'
+        warn "the disk of this host is more than $DISK_LIMIT % full: no store is made here until there is room"
     rm -f "$NODE_STATE/join-token"
 }

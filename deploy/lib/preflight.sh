@@ -17,10 +17,20 @@ check_room() {
     free_gib=$(df --output=avail -B1G "$path" | tail -n 1 | tr -d ' ')
     ((free_gib >= MIN_DISK_GIB)) ||
         die "$path has $free_gib GiB free; $MIN_DISK_GIB are needed" 'make room, or put /var/lib on a larger disk.'
+    check_disk_limit "$path"
     memory_gib=$(awk '/^MemTotal/ {printf "%d", ($2 + 262144) / 1048576}' /proc/meminfo)
     ((memory_gib >= MIN_MEMORY_GIB)) ||
         die "this machine has $memory_gib GiB of memory; $MIN_MEMORY_GIB are needed" 'use a larger machine.'
     ok "$free_gib GiB of disk and $memory_gib GiB of memory"
+}
+
+# The node agent would take no store, and the last step here would wait in vain.
+check_disk_limit() { # PATH
+    local used
+    used=$(df --output=pcent "$1" | tail -n 1 | tr -dc '0-9')
+    [[ $WITH_STORE == yes ]] && ((used >= DISK_LIMIT)) || return 0
+    die "the disk of $1 is $used % full, and from $DISK_LIMIT % on a host takes no new stores" \
+        "make room, or let it get fuller: --disk-limit $((used < 95 ? used + 4 : 99))"
 }
 
 # Every TCP port something listens on, one a line.

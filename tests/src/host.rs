@@ -41,6 +41,8 @@ pub struct SecondHost {
     agent: Option<Child>,
     /// The agent's arguments after it joined.
     agent_args: Vec<String>,
+    /// From this share of its disk in use on, in percent, it takes no new stores.
+    disk_limit: u32,
 }
 
 fn ip(args: &[&str]) -> anyhow::Result<()> {
@@ -61,6 +63,8 @@ impl SecondHost {
             dockerd: None,
             agent: None,
             agent_args: Vec::new(),
+            // Its disk is this machine's, and how full that is is not what stories are about.
+            disk_limit: 97,
         };
         let (name, link) = (host.name.as_str(), host.link.as_str());
         let (outside, inside) = (lane::outside().to_string(), lane::inside().to_string());
@@ -102,8 +106,9 @@ impl SecondHost {
         self.path("docker.sock")
     }
 
-    /// Puts the node's state, and with it the stores' data, on a file system of that size. Before it joins.
-    pub fn small_disk(&self, megabytes: u32) -> anyhow::Result<()> {
+    /// Puts the node's state, and with it the stores' data, on a file system of that size, which may get as full as is usual. Before it joins.
+    pub fn small_disk(&mut self, megabytes: u32) -> anyhow::Result<()> {
+        self.disk_limit = 85;
         fs::create_dir_all(self.path("state"))?;
         let size = format!("size={megabytes}m,mode=711");
         process::run(
@@ -216,6 +221,7 @@ impl SecondHost {
             ("--images", images),
             ("--state-dir", self.path("state")),
             ("--run-dir", self.path("run")),
+            ("--disk-limit", self.disk_limit.to_string()),
         ] {
             args.extend([option.to_owned(), value]);
         }

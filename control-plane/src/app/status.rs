@@ -41,7 +41,7 @@ impl App {
                 NodeStatus::Unreachable => {
                     warnings.push(format!("node {} has no session", node.name));
                 }
-                NodeStatus::DiskPressure if used >= DISK_ALARM_PERCENT => warnings.push(format!(
+                _ if used >= DISK_ALARM_PERCENT => warnings.push(format!(
                     "the disk of node {} is {used} % full: make room now",
                     node.name
                 )),

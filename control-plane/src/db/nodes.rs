@@ -21,12 +21,19 @@ struct CapacityRow {
     cpu_millis: u32,
     disk_total_bytes: u64,
     disk_free_bytes: u64,
+    /// Absent in what the release before wrote: never said.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    disk_limit_percent: u32,
     edge_scheme: String,
     edge_port: u16,
     images: Vec<String>,
     /// Absent in what the release before wrote: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     allowed_images: Vec<String>,
+}
+
+const fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 impl From<&Capacity> for CapacityRow {
@@ -36,6 +43,7 @@ impl From<&Capacity> for CapacityRow {
             cpu_millis: capacity.cpu_millis,
             disk_total_bytes: capacity.disk_total_bytes,
             disk_free_bytes: capacity.disk_free_bytes,
+            disk_limit_percent: capacity.disk_limit_percent,
             edge_scheme: capacity.edge_scheme.clone(),
             edge_port: capacity.edge_port,
             images: capacity.images.clone(),
@@ -51,6 +59,7 @@ impl From<CapacityRow> for Capacity {
             cpu_millis: row.cpu_millis,
             disk_total_bytes: row.disk_total_bytes,
             disk_free_bytes: row.disk_free_bytes,
+            disk_limit_percent: row.disk_limit_percent,
             edge_scheme: row.edge_scheme,
             edge_port: row.edge_port,
             images: row.images,

@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use shop_proto::StoreName;
 
 use super::{
-    node::{DISK_PRESSURE_PERCENT, Link, Node},
+    node::{Link, Node},
     operation::{Operation, OperationKind, OperationState},
     progress::current_report,
     refusal::Refusal,
@@ -41,6 +41,14 @@ pub struct Room {
     pub node: String,
     pub connected: bool,
     pub free: Reservation,
+    pub disk: Disk,
+}
+
+/// How full a node's disk is, and from where on it takes no new stores, in percent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Disk {
+    pub used: u64,
+    pub limit: u32,
 }
 
 /// The answer.
@@ -278,9 +286,21 @@ fn homeless(facts: &Facts<'_>) -> Option<Found> {
     };
     Some(match reason {
         "queued" => found.because("queued", "other stores are starting on the nodes that have room; it is next when one of them is done").then("shopctl operation list", "what is under way"),
-        "disk_pressure" => found
-            .because("disk_pressure", format!("the nodes that have room use {DISK_PRESSURE_PERCENT} % of their disk or more"))
-            .then("shopctl node list", "how full they are"),
+        "disk_pressure" => {
+            let mut found = found.because(
+                "disk_pressure",
+                "the nodes that have room are as full as their administrators let them get",
+            );
+            let short = |room: &&Room| room.disk.used >= u64::from(room.disk.limit);
+            for full in connected.into_iter().filter(short).take(3) {
+                let Disk { used, limit } = full.disk;
+                found = found.shown_by(format!(
+                    "node {} uses {used} % of its disk; from {limit} % on it takes no new stores",
+                    full.node
+                ));
+            }
+            found.then("shopctl node list", "how much is left on each")
+        }
         _ => {
             let mut found = found.because("no_capacity", "no connected node has that much left to reserve");
             let mut rooms = connected;

@@ -58,10 +58,25 @@ impl NodeStatus {
     }
 }
 
-/// From this share of the disk in use on, no new stores are placed.
-pub const DISK_PRESSURE_PERCENT: u64 = 85;
+/// From this share of the disk in use on, no new stores are placed on a node whose administrator did not say another.
+const DISK_LIMIT_PERCENT: u32 = 85;
 /// From here on an alarm is raised.
 pub const DISK_ALARM_PERCENT: u64 = 95;
+
+/// From this share of the disk in use on, no new stores are placed there.
+#[must_use]
+pub const fn disk_limit_percent(capacity: &Capacity) -> u32 {
+    match capacity.disk_limit_percent {
+        0 => DISK_LIMIT_PERCENT,
+        said => said,
+    }
+}
+
+/// Whether that share is in use.
+#[must_use]
+pub fn is_short_of_disk(capacity: &Capacity) -> bool {
+    disk_used_percent(capacity) >= u64::from(disk_limit_percent(capacity))
+}
 
 /// Share of the disk in use, in percent; 0 when nothing is known.
 #[must_use]
@@ -81,9 +96,7 @@ impl Node {
     pub fn status(&self) -> NodeStatus {
         match self.link {
             Link::Never | Link::Down { .. } => NodeStatus::Unreachable,
-            Link::Up { .. } if disk_used_percent(&self.capacity) >= DISK_PRESSURE_PERCENT => {
-                NodeStatus::DiskPressure
-            }
+            Link::Up { .. } if is_short_of_disk(&self.capacity) => NodeStatus::DiskPressure,
             Link::Up { .. } => NodeStatus::Ready,
         }
     }
@@ -123,6 +136,23 @@ impl Node {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_administrator_says_how_full_a_disk_may_get() {
+        let short = |free, limit| {
+            is_short_of_disk(&Capacity {
+                disk_total_bytes: 1000,
+                disk_free_bytes: free,
+                disk_limit_percent: limit,
+                ..Capacity::default()
+            })
+        };
+        assert!(short(150, 0));
+        assert!(!short(151, 0));
+        assert!(!short(150, 97));
+        assert!(short(30, 97));
+        assert!(short(500, 50));
+    }
 
     #[test]
     fn disk_share() {

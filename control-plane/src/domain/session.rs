@@ -147,6 +147,8 @@ pub struct Capacity {
     pub cpu_millis: u32,
     pub disk_total_bytes: u64,
     pub disk_free_bytes: u64,
+    /// From this share of it in use on, in percent, no new stores are to go there, as its administrator decided; 0 when it never said.
+    pub disk_limit_percent: u32,
     pub edge_scheme: String,
     pub edge_port: u16,
     pub images: Vec<String>,

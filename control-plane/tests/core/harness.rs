@@ -473,6 +473,7 @@ pub fn capacity(gib: u64) -> Capacity {
         cpu_millis: 8000,
         disk_total_bytes: 100 << 30,
         disk_free_bytes: 50 << 30,
+        disk_limit_percent: 0,
         edge_scheme: "http".to_owned(),
         edge_port: 8080,
         images: Vec::new(),

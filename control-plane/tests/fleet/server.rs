@@ -102,6 +102,7 @@ async fn from_init_to_a_certified_shop_agent() {
             cpu_millis: 4000,
             disk_total_bytes: 100 << 30,
             disk_free_bytes: 90 << 30,
+            disk_limit_percent: 0,
             edge_scheme: "http".to_owned(),
             edge_port: 80,
             images: Vec::new(),

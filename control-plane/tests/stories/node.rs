@@ -74,6 +74,7 @@ pub fn capacity(gib: u64, disk_used_percent: u64) -> wire::Capacity {
         cpu_millis: 64_000,
         disk_total_bytes: 100 << 30,
         disk_free_bytes: (100 - disk_used_percent) << 30,
+        disk_limit_percent: 0,
         edge_scheme: "http".to_owned(),
         edge_port: 8080,
         images: Vec::new(),

@@ -26,6 +26,8 @@ pub struct Capacity {
     pub disk_total_bytes: u64,
     /// What ordinary users may still write there.
     pub disk_free_bytes: u64,
+    /// From this share of it in use on, no new stores are taken.
+    pub disk_limit_percent: u32,
     /// `http` or `https`.
     pub edge_scheme: &'static str,
     /// 0 without an edge.
@@ -50,6 +52,7 @@ pub async fn measure(node: &Node) -> Capacity {
         cpu_millis: u32::try_from(cores * 1000).unwrap_or(u32::MAX),
         disk_total_bytes,
         disk_free_bytes,
+        disk_limit_percent: node.args.disk_limit,
         edge_scheme: "http",
         edge_port: if node.args.no_edge {
             0

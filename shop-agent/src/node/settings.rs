@@ -56,6 +56,9 @@ pub struct NodeArgs {
     /// Local certificates for every host name instead of ACME ones.
     #[arg(long, default_value_t = true, action = clap::ArgAction::Set)]
     pub edge_internal_tls: bool,
+    /// Take no new stores from this share of the disk in use on, in percent.
+    #[arg(long, value_name = "PERCENT", default_value_t = 85, value_parser = clap::value_parser!(u32).range(10..=99))]
+    pub disk_limit: u32,
     /// Run no edge and no name responder: something else routes.
     #[arg(long)]
     pub no_edge: bool,

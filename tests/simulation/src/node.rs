@@ -194,6 +194,7 @@ impl Node {
                 cpu_millis: 64_000,
                 disk_total_bytes: 100 << 30,
                 disk_free_bytes: 50 << 30,
+                disk_limit_percent: 0,
                 edge_scheme: "http".to_owned(),
                 edge_port: 8080,
                 images: Vec::new(),

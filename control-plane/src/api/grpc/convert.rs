@@ -19,6 +19,7 @@ use crate::{
         access::ApiToken,
         audit::AuditEntry,
         event::StoreEvent,
+        node::disk_limit_percent,
         operation::Step,
         receipt::Receipt,
         session::{ReplicaReport, SealedText},
@@ -345,6 +346,7 @@ pub(super) fn node(view: NodeView) -> api::Node {
         edge_url: text(edge_url),
         failures: node.breaker.failures,
         no_new_stores_until: text(node.breaker.until),
+        disk_limit_percent: disk_limit_percent(&node.capacity),
     }
 }
 

@@ -9,7 +9,7 @@ use crate::{
     domain::{
         event::Severity,
         identity::VouchedKey,
-        node::{DISK_ALARM_PERCENT, DISK_PRESSURE_PERCENT, Link, Node, disk_used_percent},
+        node::{DISK_ALARM_PERCENT, Link, Node, disk_used_percent, is_short_of_disk},
         refusal::Refusal,
         session::{
             AssignmentStatus, Capacity, InventoryItem, NodeHello, NodeOrder, RetireStatus, Vouch,
@@ -205,19 +205,23 @@ async fn pressure(app: &App, tx: &mut Tx, before: &Node, node: &Node) -> Result<
         disk_used_percent(&before.capacity),
         disk_used_percent(&node.capacity),
     );
+    let (was_short, is_short) = (
+        is_short_of_disk(&before.capacity),
+        is_short_of_disk(&node.capacity),
+    );
     let (severity, code, message) = if was < DISK_ALARM_PERCENT && is >= DISK_ALARM_PERCENT {
         let message = format!(
             "the disk of node {} is {is} % full: make room now",
             node.name
         );
         (Severity::Error, "disk_alarm", message)
-    } else if was < DISK_PRESSURE_PERCENT && is >= DISK_PRESSURE_PERCENT {
+    } else if !was_short && is_short {
         let message = format!(
             "the disk of node {} is {is} % full: no new stores are placed there",
             node.name
         );
         (Severity::Warning, "disk_pressure", message)
-    } else if was >= DISK_PRESSURE_PERCENT && is < DISK_PRESSURE_PERCENT {
+    } else if was_short && !is_short {
         let message = format!("the disk of node {} has room again", node.name);
         (Severity::Info, "disk_pressure_over", message)
     } else {

@@ -53,6 +53,10 @@ impl Scene {
                     memory_bytes: 512 << 20,
                     cpu_millis: 250,
                 },
+                disk: Disk {
+                    used: 40,
+                    limit: 85,
+                },
             }],
             operations: Vec::new(),
             agent: true,
@@ -318,6 +322,25 @@ fn node_or_agent_that_do_not_take_the_order() {
     assert_eq!(scene.codes(), ["agent_refuses"]);
     scene.store.on_agent.refused_code = "ledger_failed".to_owned();
     assert_eq!(scene.codes(), ["agent_cannot_write"]);
+}
+
+#[test]
+fn nodes_with_room_and_full_disks_say_how_full() {
+    let mut scene = Scene::running();
+    scene.store.placement = None;
+    scene.store.status = StoreStatus::Pending;
+    scene.store.reason = "disk_pressure".to_owned();
+    scene.rooms[0].disk = Disk {
+        used: 91,
+        limit: 90,
+    };
+    let said = scene.explain();
+    let cause = said.causes.last().unwrap();
+    assert_eq!(cause.code, "disk_pressure");
+    assert_eq!(
+        cause.evidence,
+        ["node host-1 uses 91 % of its disk; from 90 % on it takes no new stores"]
+    );
 }
 
 #[test]

@@ -141,12 +141,22 @@ fn capacity(capacity: api::Capacity) -> Result<Capacity, WireError> {
         edge_port,
         images,
         allowed_images,
+        disk_limit_percent,
     } = capacity;
     Ok(Capacity {
         memory_bytes,
         cpu_millis,
         disk_total_bytes,
         disk_free_bytes,
+        disk_limit_percent: match disk_limit_percent {
+            0..=100 => disk_limit_percent,
+            _ => {
+                return Err(WireError::at(
+                    "capacity.disk_limit_percent",
+                    "must be at most 100",
+                ));
+            }
+        },
         edge_scheme: match edge_scheme.as_str() {
             "" | "http" | "https" => edge_scheme,
             _ => {

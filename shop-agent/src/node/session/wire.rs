@@ -204,6 +204,7 @@ fn of_capacity(it: Capacity) -> WireCapacity {
         cpu_millis: it.cpu_millis,
         disk_total_bytes: it.disk_total_bytes,
         disk_free_bytes: it.disk_free_bytes,
+        disk_limit_percent: it.disk_limit_percent,
         edge_scheme: it.edge_scheme.to_owned(),
         edge_port: u32::from(it.edge_port),
         images: it.images,

@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 use super::some;
 use crate::{
     app::{FleetStatus, NewJoinToken, NodeView},
+    domain::node::disk_limit_percent,
     domain::template::{ParameterView, ProfileView, TemplateView},
 };
 
@@ -25,6 +26,9 @@ pub(in crate::api::rest) struct Node {
     pub cpu_reserved_millis: u32,
     pub disk_total_bytes: u64,
     pub disk_free_bytes: u64,
+    /// From this share of its disk in use on, in percent, no new stores go there.
+    #[schema(minimum = 1, maximum = 100)]
+    pub disk_limit_percent: u32,
     pub stores: u32,
     pub agent_version: Option<String>,
     pub engine_version: Option<String>,
@@ -145,6 +149,7 @@ impl From<NodeView> for Node {
             cpu_reserved_millis: reserved.cpu_millis,
             disk_total_bytes: node.capacity.disk_total_bytes,
             disk_free_bytes: node.capacity.disk_free_bytes,
+            disk_limit_percent: disk_limit_percent(&node.capacity),
             stores,
             agent_version: some(&node.agent_version),
             engine_version: some(&node.engine_version),
