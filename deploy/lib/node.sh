@@ -42,6 +42,8 @@ node_rights() {
         --mount "type=bind,src=$socket,dst=/var/run/docker.sock" \
         --mount "type=bind,src=$NODE_STATE,dst=$NODE_STATE" \
         --volume "$NODE_RUN:$NODE_RUN"
+    # The resolvers that Docker gives to containers where the host's own names a local one only.
+    [[ ! -d /run/systemd/resolve ]] || printf '%s\n' --mount type=bind,src=/run/systemd/resolve,dst=/run/systemd/resolve,readonly
 }
 
 node_run() {

@@ -6,8 +6,9 @@ use std::path::Path;
 
 /// A group of control group v1; where there is none, buyers share the processors with everybody.
 const GROUP: &str = "/sys/fs/cgroup/cpu/shopfleet-buyers";
-/// As much as all containers together have where `deploy/lib/dockerd.sh` started Docker.
-const SHARES: &str = "8192";
+/// The most there is: with as much as all containers together have, the buyers waited up to 60 ms for a processor whenever containers were
+/// made or removed, and those milliseconds were counted as the shop's.
+const SHARES: &str = "262144";
 
 /// Takes the calling thread there, where there is such a place.
 pub fn go() {
