@@ -22,6 +22,8 @@ use crate::{
 const DEEP: Duration = Duration::from_secs(5);
 /// A call that hangs is given up after so long.
 const HANG: Duration = Duration::from_secs(20);
+/// How long the work of a task takes, whatever it does: long enough for others to act in between.
+const TASK: Duration = Duration::from_millis(300);
 
 /// One store's door to its host.
 pub struct Desk {
@@ -305,7 +307,7 @@ impl StoreEngine for Desk {
                 .is_some_and(|bench| bench.runs.contains_key(&id))
         };
         if !known {
-            tokio::time::sleep(Duration::from_millis(300)).await;
+            tokio::time::sleep(TASK).await;
         }
         self.call(again(), Some(plan), |bench| {
             let id = (run.task.to_string(), run.run.clone());

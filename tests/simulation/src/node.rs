@@ -36,6 +36,8 @@ use crate::{
 const PREPARING: Duration = Duration::from_millis(120);
 /// Something may have been missed.
 const LOOK: Duration = Duration::from_secs(2);
+/// Between two tries to join, as a person tries whose network fails.
+const JOIN_AGAIN: Duration = Duration::from_millis(500);
 
 struct Node {
     machine: Arc<Machine>,
@@ -59,7 +61,7 @@ pub async fn run(machine: Arc<Machine>, token: String, root_pin: Digest) -> anyh
                 machine
                     .trace
                     .say(format!("{} cannot join: {error:#}", machine.name));
-                tokio::time::sleep(Duration::from_millis(500)).await;
+                tokio::time::sleep(JOIN_AGAIN).await;
             }
         }
     };
