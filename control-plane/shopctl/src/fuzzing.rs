@@ -3,11 +3,12 @@
 use std::path::Path;
 
 use shop_proto::wire::admin::v1 as api;
+use shop_seal::SignedRoster;
 
 use crate::{
     commands::{audit, tasks},
     context::{self, AdminUrl, Pin},
-    output,
+    output, trust,
     view::AuditEntry,
 };
 
@@ -17,6 +18,22 @@ use crate::{
 /// When they are refused.
 pub fn contexts(text: &str) -> anyhow::Result<String> {
     context::written(&context::parse(text, Path::new("contexts.toml"))?)
+}
+
+/// The file of the operator's own roster, read.
+///
+/// # Errors
+/// When it is refused.
+pub fn own_roster(text: &str) -> anyhow::Result<SignedRoster> {
+    trust::stored(text, Path::new("roster.json")).map(|own| own.signed)
+}
+
+/// The file of the operator's own roster, as it is written.
+///
+/// # Errors
+/// None that is known of.
+pub fn roster_file(signed: &SignedRoster) -> anyhow::Result<Vec<u8>> {
+    trust::written(signed)
 }
 
 /// An address of an admin API, and what is dialled.

@@ -43,6 +43,11 @@ pub(crate) enum Made {
     Everything,
 }
 
+#[derive(Deserialize)]
+struct Head {
+    format: u32,
+}
+
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct StoredRoster {
@@ -86,26 +91,7 @@ impl TrustDir {
         let Some(text) = files::read_private(&path)? else {
             return Ok(None);
         };
-        let place = || format!("cannot use {}", path.display());
-        let stored: StoredRoster = serde_json::from_str(&text).with_context(place)?;
-        if stored.format > FORMAT {
-            return Err(Failure::Failed(format!(
-                "{} has format {}; this shopctl knows {FORMAT}. Use a newer shopctl",
-                path.display(),
-                stored.format
-            ))
-            .into());
-        }
-        let decode = |text: &str| data_encoding::BASE64.decode(text.as_bytes());
-        let signed = SignedRoster {
-            document: decode(&stored.document).with_context(place)?,
-            signature: decode(&stored.signature).with_context(place)?,
-        };
-        let root: Roster = serde_json::from_slice(&signed.document).with_context(place)?;
-        let pin = root.operator_root.pin();
-        let roster =
-            Roster::verify(&signed.document, &signed.signature, &pin).with_context(place)?;
-        Ok(Some(OwnRoster { roster, signed }))
+        stored(&text, &path).map(Some)
     }
 
     /// The key that signs requests.
@@ -174,12 +160,7 @@ impl TrustDir {
             log_keys: vec![log.public_key()],
         };
         let signed = roster.sign(&root)?;
-        let stored = StoredRoster {
-            format: FORMAT,
-            document: data_encoding::BASE64.encode(&signed.document),
-            signature: data_encoding::BASE64.encode(&signed.signature),
-        };
-        files::write_private(&self.roster_file(), &serde_json::to_vec_pretty(&stored)?)?;
+        files::write_private(&self.roster_file(), &written(&signed)?)?;
         let made = if known.is_some() {
             Made::Renewed
         } else {
@@ -198,6 +179,40 @@ impl TrustDir {
             Err(error) => Err(error).with_context(|| format!("cannot make {}", path.display())),
         }
     }
+}
+
+/// The roster that a file's text holds, verified.
+pub(crate) fn stored(text: &str, path: &Path) -> anyhow::Result<OwnRoster> {
+    let place = || format!("cannot use {}", path.display());
+    // A later form may say more than this release can read.
+    let Head { format } = serde_json::from_str(text).with_context(place)?;
+    if format > FORMAT {
+        return Err(Failure::Failed(format!(
+            "{} has format {format}; this shopctl knows {FORMAT}. Use a newer shopctl",
+            path.display(),
+        ))
+        .into());
+    }
+    let stored: StoredRoster = serde_json::from_str(text).with_context(place)?;
+    let decode = |text: &str| data_encoding::BASE64.decode(text.as_bytes());
+    let signed = SignedRoster {
+        document: decode(&stored.document).with_context(place)?,
+        signature: decode(&stored.signature).with_context(place)?,
+    };
+    let root: Roster = serde_json::from_slice(&signed.document).with_context(place)?;
+    let pin = root.operator_root.pin();
+    let roster = Roster::verify(&signed.document, &signed.signature, &pin).with_context(place)?;
+    Ok(OwnRoster { roster, signed })
+}
+
+/// The form in which a signed roster is written.
+pub(crate) fn written(signed: &SignedRoster) -> anyhow::Result<Vec<u8>> {
+    let stored = StoredRoster {
+        format: FORMAT,
+        document: data_encoding::BASE64.encode(&signed.document),
+        signature: data_encoding::BASE64.encode(&signed.signature),
+    };
+    Ok(serde_json::to_vec_pretty(&stored)?)
 }
 
 fn read(path: &Path) -> anyhow::Result<KeyFile> {
@@ -242,6 +257,13 @@ mod tests {
             .roster
             .succeeds(Some(&first.roster.mark().unwrap()))
             .unwrap();
+    }
+
+    #[test]
+    fn a_roster_of_a_later_form_asks_for_a_newer_shopctl() {
+        let later = r#"{"format":2,"documents":[]}"#;
+        let refused = stored(later, Path::new("roster.json")).unwrap_err();
+        assert!(refused.to_string().contains("newer shopctl"), "{refused:#}");
     }
 
     #[test]

@@ -28,7 +28,7 @@ pub(super) async fn assign(mut request: Request, next: Next) -> Response {
 }
 
 /// Short, and of characters that harm no log.
-fn decent(id: &str) -> bool {
+pub(super) fn decent(id: &str) -> bool {
     (1..=64).contains(&id.len())
         && id
             .bytes()

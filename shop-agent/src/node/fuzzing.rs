@@ -11,6 +11,9 @@ use super::{archive, broker, capacity, doors, state::AgentKeys};
 pub use super::{
     archive::ArchiveError,
     docker::fuzzing as docker,
+    edge::fuzzing as edge,
+    firewall::resolvers_of,
+    images::Loaded,
     session::readable as order,
     traffic::{Second, read_log},
 };

@@ -1,7 +1,10 @@
 //! The role of a host: what it keeps, what the engine, the kernel and the edge say, and archives of images.
 
+use std::net::Ipv4Addr;
+
 use shop_agent::node::{
     fuzzing::{self, docker},
+    ipam::{Cidr, host_routes},
     state::{
         Intent, NodeRecord, Quarantine, RosterRecord, StoreRecord, Tombstone,
         files::{FileError, Kept, decode, encode},
@@ -20,6 +23,9 @@ pub(crate) const TARGETS: &[Target] = &[
     Target::new("archive", archive).with_seeds(archives),
     Target::new("access_log", access_log),
     Target::new("kernel_tables", kernel_tables),
+    Target::new("visitors", visitors),
+    Target::new("resolvers", resolvers),
+    Target::new("routes", routes),
     Target::new("docker_answers", docker_answers),
 ];
 
@@ -41,13 +47,15 @@ fn node_state(input: &[u8]) {
     let Some((which, input)) = chosen(input) else {
         return;
     };
-    match which % 6 {
+    match which % 8 {
         0 => record::<NodeRecord>(input),
         1 => record::<StoreRecord>(input),
         2 => record::<Tombstone>(input),
         3 => record::<Quarantine>(input),
         4 => record::<RosterRecord>(input),
-        _ => record::<Intent>(input),
+        5 => record::<Intent>(input),
+        6 => record::<fuzzing::edge::Meant>(input),
+        _ => record::<fuzzing::Loaded>(input),
     }
 }
 
@@ -76,11 +84,17 @@ fn records() -> Vec<Vec<u8>> {
         serde_json::json!({"format": 1, "resting": [{"subnet": 7, "until_unix_ms": 1}]});
     let roster = serde_json::json!({"format": 1, "document": [123, 125], "signature": [1]});
     let intent = serde_json::json!({"format": 1, "name": "sf-n1node-a", "nonce": "x"});
-    [node, store, tombstone, quarantine, roster, intent]
-        .iter()
-        .zip(0_u8..)
-        .map(|(record, which)| [&[which], record.to_string().as_bytes()].concat())
-        .collect()
+    let standing = serde_json::json!({"format": 1, "side": "b"});
+    let loaded = serde_json::json!({"format": 1, "archives": {"images.tar": {
+        "bytes": 1024, "modified_unix_ms": 1, "images": {"shopfleet/caddy:1": "sha256:00"},
+    }}});
+    [
+        node, store, tombstone, quarantine, roster, intent, standing, loaded,
+    ]
+    .iter()
+    .zip(0_u8..)
+    .map(|(record, which)| [&[which], record.to_string().as_bytes()].concat())
+    .collect()
 }
 
 /// An archive's list is short, and holds images of ours alone.
@@ -150,6 +164,61 @@ fn kernel_tables(input: &[u8]) {
     if part == Some(docker::Part::Process) {
         assert!(second.contains(&id));
     }
+}
+
+/// A visitor is seen on whichever line he is, and only at the ports asked for.
+fn visitors(input: &[u8]) {
+    let Some((ports, table)) = input.split_first_chunk::<4>() else {
+        return;
+    };
+    let [a, b, c, d] = *ports;
+    let ports = [u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d])];
+    let table = String::from_utf8_lossy(table);
+    let seen = fuzzing::edge::connected(&table, ports);
+    let lines = table.lines().skip(1);
+    let by_line: Vec<bool> = lines
+        .map(|line| fuzzing::edge::connected(&format!("\n{line}\n"), ports))
+        .collect();
+    assert_eq!(seen, by_line.contains(&true));
+    let each = ports.map(|port| fuzzing::edge::connected(&table, [port, port]));
+    assert_eq!(seen, each.contains(&true));
+    let visitor = |state: &str| {
+        let line = format!(" 9: 0100007F:{:04X} 0100007F:D431 {state} 0:0", ports[1]);
+        fuzzing::edge::connected(&format!("{table}\n{line}\n"), ports)
+    };
+    assert!(visitor("01"), "one who came last");
+    assert_eq!(visitor("0A"), seen, "nobody but the one who listens");
+}
+
+/// A few addresses that the file names, none of them this host's own; what else it says changes nothing.
+fn resolvers(input: &[u8]) {
+    let text = String::from_utf8_lossy(input);
+    let found = fuzzing::resolvers_of(&text);
+    assert!(found.len() <= 4 && !found.iter().any(Ipv4Addr::is_loopback));
+    for address in &found {
+        let address = address.to_string();
+        let named = |line: &str| line.trim().starts_with("nameserver") && line.contains(&address);
+        assert!(text.lines().any(named), "{address}");
+    }
+    let one_more = Ipv4Addr::new(192, 0, 2, 9);
+    let longer = format!("{text}\noptions edns0\nnameserver {one_more}\n");
+    let expected: Vec<_> = found.into_iter().chain([one_more]).take(4).collect();
+    assert_eq!(fuzzing::resolvers_of(&longer), expected);
+}
+
+/// Every line is a network or nothing; our own bridges are none.
+fn routes(input: &[u8]) {
+    let text = String::from_utf8_lossy(input);
+    let found = host_routes(&text, "sfn1node-");
+    assert!(found.len() <= text.lines().count());
+    let line = "\t0000C80A\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0";
+    let longer =
+        |interface: &str| host_routes(&format!("{text}\n{interface}{line}\n"), "sfn1node-");
+    assert_eq!(longer("sfn1node-7"), found);
+    let pool: Cidr = "10.200.0.0/14".parse().expect("a pool");
+    let last = longer("eth0").pop();
+    assert!(last.is_some_and(|it| it.overlaps(pool)), "{last:?}");
+    assert_eq!(longer("eth0").len(), found.len() + 1);
 }
 
 fn docker_answers(input: &[u8]) {

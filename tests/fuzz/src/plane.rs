@@ -17,6 +17,7 @@ pub(crate) const TARGETS: &[Target] = &[
     Target::new("certificates", certificates).with_seeds(ders),
     Target::new("bodies", bodies),
     Target::new("queries", queries),
+    Target::new("headers", headers),
 ];
 
 const VARIABLES: &[&str] = &[
@@ -89,6 +90,32 @@ fn bodies(input: &[u8]) {
         assert!(problem.pointer.is_empty() || problem.pointer.starts_with('/'));
         assert!(problem.pointer.len() <= 4096, "a long pointer");
         assert!(!problem.code.is_empty() && problem.message.len() <= 1024);
+    }
+}
+
+/// Headers: a line each, its name before a colon. What is believed of them is what they say.
+fn headers(input: &[u8]) {
+    let headers = api::headers(input);
+    let said = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    if let Some((key, generation)) = api::conditions(headers.clone()) {
+        assert_eq!(key.as_deref(), said("idempotency-key").map(str::trim));
+        assert!(key.is_none_or(|key| (1..=128).contains(&key.len())));
+        match (said("if-match").map(str::trim), generation) {
+            // A condition that was written down is never dropped.
+            (said, None) => assert!(matches!(said, None | Some("*")), "{said:?}"),
+            (said, Some(generation)) => {
+                let digits = said.map(|it| it.trim_matches('"').trim_start_matches(['+', '0']));
+                let written = generation.to_string();
+                assert_eq!(digits, Some(written.trim_start_matches('0')));
+            }
+        }
+    }
+    if let Some(token) = api::bearer(&headers) {
+        assert!(said("authorization").is_some_and(|it| it.contains(token)));
+        assert_eq!(token, token.trim());
+    }
+    if let Some(id) = said("x-request-id").filter(|id| api::request_id(id)) {
+        assert!(id.len() <= 64 && !id.contains(char::is_whitespace));
     }
 }
 

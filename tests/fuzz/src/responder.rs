@@ -10,10 +10,14 @@ use crate::Target;
 pub(crate) const TARGETS: &[Target] = &[
     Target::new("names_file", names_file),
     Target::new("dns", dns).with_seeds(questions),
+    Target::new("dns_stream", dns_stream).with_seeds(streams),
+    Target::new("certificate_asked", certificates),
 ];
 
 const PAGE: Ipv4Addr = Ipv4Addr::new(10, 200, 0, 2);
 const HOST: &str = "shop.example.com";
+const PAUSED: &str = "paused.example.com";
+const HOSTS: [&str; 2] = [HOST, PAUSED];
 /// More than one answer has room for.
 const REPLICAS: u8 = 9;
 
@@ -21,7 +25,7 @@ static NAMES: LazyLock<NamesFile> = LazyLock::new(|| {
     let replicas = (3..3 + REPLICAS).map(|last| Ipv4Addr::new(10, 200, 0, 64 + last));
     let hosts = BTreeMap::from([
         (HOST.to_owned(), Answer::Addresses(replicas.collect())),
-        ("paused.example.com".to_owned(), Answer::Paused),
+        (PAUSED.to_owned(), Answer::Paused),
     ]);
     let own = BTreeMap::from([(HOST.to_owned(), vec![Ipv4Addr::new(10, 200, 0, 64)])]);
     NamesFile::new(hosts, own)
@@ -75,6 +79,63 @@ fn dns(input: &[u8]) {
     }
 }
 
+/// Over TCP the same is answered, question by question, up to the first that is cut off or is none.
+fn dns_stream(input: &[u8]) {
+    let told = fuzzing::talked(input, &NAMES, PAGE).expect("a runtime");
+    let (mut left, mut expected) = (input, Vec::new());
+    while let Some((length, rest)) = left.split_first_chunk::<2>() {
+        let length = usize::from(u16::from_be_bytes(*length));
+        let question = rest.get(..length).filter(|_| length <= 512);
+        let Some(reply) = question.and_then(|it| fuzzing::reply(it, &NAMES, PAGE)) else {
+            break;
+        };
+        let length_of_reply = u16::try_from(reply.len()).expect("a reply is short");
+        expected.extend(length_of_reply.to_be_bytes());
+        expected.extend(reply);
+        left = &rest[length..];
+    }
+    assert!(told == expected, "{}", told.escape_ascii());
+}
+
+/// A line is a question. Only names of ours may have a certificate, each only so often.
+fn certificates(input: &[u8]) {
+    const LIMIT: u32 = 2;
+    let text = String::from_utf8_lossy(input);
+    let queries: Vec<&str> = text.lines().take(64).collect();
+    let free = fuzzing::certificates(&queries, &NAMES, None);
+    let limited = fuzzing::certificates(&queries, &NAMES, Some(LIMIT));
+    let mut given = BTreeMap::new();
+    for ((query, free), limited) in queries.into_iter().zip(free).zip(limited) {
+        let query = query.to_ascii_lowercase();
+        let named = HOSTS
+            .into_iter()
+            .find(|host| query.split('&').any(|it| it == format!("domain={host}")));
+        if free.as_u16() != 200 {
+            assert_eq!((free.as_u16(), limited.as_u16()), (404, 404), "{query}");
+            continue;
+        }
+        let host = named.unwrap_or_else(|| panic!("{query} names none of ours"));
+        let given: &mut u32 = given.entry(host).or_default();
+        *given += u32::from(limited.as_u16() == 200);
+        assert!(*given <= LIMIT, "{host} has got more than {LIMIT}");
+        assert!(
+            *given == LIMIT || limited.as_u16() == 200,
+            "{host} got none"
+        );
+    }
+}
+
+fn streams() -> Vec<Vec<u8>> {
+    let framed = |question: Vec<u8>| {
+        let length = u16::try_from(question.len()).expect("a question is short");
+        [&length.to_be_bytes(), question.as_slice()].concat()
+    };
+    let all: Vec<Vec<u8>> = questions().into_iter().map(framed).collect();
+    let mut cut_off = all.concat();
+    cut_off.pop();
+    vec![all.concat(), cut_off, vec![0, 0], vec![0xff, 0xff, 1]]
+}
+
 fn question(name: &str, what: TYPE) -> Vec<u8> {
     let mut packet = Packet::new_query(7);
     packet.set_flags(PacketFlag::RECURSION_DESIRED);
@@ -92,7 +153,7 @@ fn questions() -> Vec<Vec<u8>> {
     vec![
         question(&format!("{HOST}.{SUFFIX}"), TYPE::A),
         question(&format!("SHOP.example.com.{SUFFIX}"), TYPE::AAAA),
-        question(&format!("paused.example.com.{SUFFIX}"), TYPE::A),
+        question(&format!("{PAUSED}.{SUFFIX}"), TYPE::A),
         question(&format!("{HOST}.10.200.0.70.{INSIDE}"), TYPE::A),
         question(&format!("{HOST}.10.200.0.100.{INSIDE}"), TYPE::A),
         question(&format!("nobody.example.com.{SUFFIX}"), TYPE::A),

@@ -13,6 +13,7 @@ use crate::{Target, chosen, parts, sessions::store_id};
 
 pub(crate) const TARGETS: &[Target] = &[
     Target::new("roster", roster).with_seeds(rosters),
+    Target::new("own_roster", own_roster).with_seeds(own_rosters),
     Target::new("key_file", key_file).with_seeds(key_files),
     Target::new("sealed", sealed).with_seeds(plaintexts).dear(),
     Target::new("sealed_request", sealed_request).with_seeds(requests),
@@ -81,6 +82,27 @@ fn rosters() -> Vec<Vec<u8>> {
             let text = String::from_utf8_lossy(&signed.document);
             text.replace(&key, ANY_ROOT).into_bytes()
         })
+        .into()
+}
+
+/// What is read of the file is a whole roster of its own root, and is written the same.
+fn own_roster(input: &[u8]) {
+    if let Ok(signed) = shopctl::fuzzing::own_roster(&String::from_utf8_lossy(input)) {
+        let named: Roster = serde_json::from_slice(&signed.document).expect("it was verified");
+        let pin = named.operator_root.pin();
+        assert!(Roster::verify(&signed.document, &signed.signature, &pin).is_ok());
+        let written = shopctl::fuzzing::roster_file(&signed).expect("it was read");
+        let again = shopctl::fuzzing::own_roster(&String::from_utf8_lossy(&written));
+        assert_eq!(again.ok(), Some(signed));
+    }
+}
+
+fn own_rosters() -> Vec<Vec<u8>> {
+    let good = known().sign(&ROOT).expect("a good roster");
+    let mut by_another = good.clone();
+    by_another.signature = SIGNER.sign(Domain::Roster, &good.document).to_vec();
+    [good, by_another]
+        .map(|signed| shopctl::fuzzing::roster_file(&signed).expect("it is text"))
         .into()
 }
 

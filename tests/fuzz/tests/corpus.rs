@@ -47,11 +47,11 @@ each! {
     names token addresses
     node_session agent_session orders spec broker error_details
     template choices images schedule task_arguments
-    roster key_file sealed sealed_request
+    roster own_roster key_file sealed sealed_request
     vault_file vault_content ledger credential probes database
-    node_state archive access_log kernel_tables docker_answers
-    names_file dns
-    config certificates bodies queries
+    node_state archive access_log kernel_tables visitors resolvers routes docker_answers
+    names_file dns dns_stream certificate_asked
+    config certificates bodies queries headers
     contexts command_line audit_chain terminal
 }
 

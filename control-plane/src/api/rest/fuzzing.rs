@@ -1,5 +1,9 @@
 //! What fuzz targets call: every body and every query, by its number.
 
+use axum::extract::FromRequestParts as _;
+use futures::FutureExt as _;
+use http::HeaderMap;
+
 use super::{
     amend, extract,
     fields::{self, Read, Readable},
@@ -56,6 +60,15 @@ pub fn body(number: usize, bytes: &[u8]) -> Vec<Problem> {
 #[must_use]
 pub fn query(number: usize, pairs: Vec<(String, String)>) -> Vec<Problem> {
     QUERY[number % QUERIES](pairs)
+}
+
+/// The idempotency key and the generation that a request's headers say; `None` when they are refused.
+#[must_use]
+pub fn conditions(headers: HeaderMap) -> Option<(Option<String>, Option<u64>)> {
+    let (mut parts, ()) = http::Request::new(()).into_parts();
+    parts.headers = headers;
+    let read = extract::Conditions::from_request_parts(&mut parts, &()).now_or_never()?;
+    read.ok().map(|it| (it.idempotency_key, it.if_generation))
 }
 
 fn of_body<T: Readable>(bytes: &[u8]) -> Vec<Problem> {

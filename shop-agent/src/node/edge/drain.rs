@@ -82,7 +82,7 @@ pub async fn left(node: &Node, side: Side) -> Result<bool, EdgeError> {
 }
 
 /// Whether a table of the kernel has a connection that came in at one of the ports.
-fn connected(table: &str, ports: [u16; 2]) -> bool {
+pub(super) fn connected(table: &str, ports: [u16; 2]) -> bool {
     table.lines().skip(1).any(|line| {
         let mut fields = line.split_whitespace().skip(1);
         let (local, state) = (fields.next(), fields.nth(1));

@@ -7,6 +7,8 @@ mod certificates;
 mod config;
 mod containers;
 mod drain;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod plan;
 mod side;
 pub mod told;

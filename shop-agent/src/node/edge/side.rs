@@ -99,8 +99,8 @@ fn second(public: u16, inner: u16, taken: &[u16]) -> u16 {
 }
 
 /// Which side buyers are sent to, as it is kept.
-#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
-struct Meant {
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Meant {
     side: Side,
 }
 

@@ -9,6 +9,8 @@ use shop_proto::{Digest, NodeId};
 use tokio::{io::AsyncWriteExt as _, process::Command, sync::Semaphore};
 
 pub use ruleset::Port;
+#[cfg(feature = "fuzzing")]
+pub use ruleset::resolvers as resolvers_of;
 use ruleset::{Bridge, Edge, Role, Rules};
 use shop_plan::NetworkName;
 

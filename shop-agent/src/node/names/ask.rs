@@ -10,9 +10,8 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
+use http::{Response, StatusCode};
 use http_body_util::Full;
-use hyper::body::Incoming;
 use tokio::net::TcpListener;
 
 use super::{file::Table, page};
@@ -51,7 +50,8 @@ impl Ask {
         let tries = self.limit.map(Tries::new);
         page::serve(self.listener, move |request| {
             let mut answer = Response::new(Full::new(Bytes::new()));
-            *answer.status_mut() = verdict(request, &table, tries.as_ref());
+            let query = request.uri().query().unwrap_or_default();
+            *answer.status_mut() = verdict(query, &table, tries.as_ref());
             answer
         })
         .await;
@@ -59,8 +59,7 @@ impl Ask {
 }
 
 /// 200 for yes; for the edge, everything else is a no.
-fn verdict(request: &Request<Incoming>, table: &Table, tries: Option<&Tries>) -> StatusCode {
-    let query = request.uri().query().unwrap_or_default();
+pub(super) fn verdict(query: &str, table: &Table, tries: Option<&Tries>) -> StatusCode {
     let host = query
         .split('&')
         .find_map(|pair| pair.strip_prefix("domain="))
@@ -77,13 +76,13 @@ fn verdict(request: &Request<Incoming>, table: &Table, tries: Option<&Tries>) ->
 
 /// How often each host name asked in its hour; what is older is forgotten.
 #[derive(Clone)]
-struct Tries {
+pub(super) struct Tries {
     limit: u32,
     hours: Arc<Mutex<BTreeMap<String, (Instant, u32)>>>,
 }
 
 impl Tries {
-    fn new(limit: u32) -> Self {
+    pub(super) fn new(limit: u32) -> Self {
         Self {
             limit,
             hours: Arc::default(),

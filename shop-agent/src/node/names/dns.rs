@@ -8,8 +8,8 @@ use simple_dns::{
     rdata::{A, RData},
 };
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{TcpListener, TcpStream, UdpSocket},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
+    net::{TcpListener, UdpSocket},
     sync::Semaphore,
     task::JoinSet,
 };
@@ -88,7 +88,12 @@ impl Responder {
     }
 }
 
-async fn talk(mut stream: TcpStream, table: &Table, page: Ipv4Addr) -> io::Result<()> {
+/// Answers one question after the other, until there is none or one that is no question.
+pub(super) async fn talk(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    table: &Table,
+    page: Ipv4Addr,
+) -> io::Result<()> {
     let mut question = [0; QUESTION_BYTES];
     loop {
         let length = usize::from(
