@@ -146,3 +146,22 @@ fn what_two_edges_answer_counts_together() {
     );
     assert!(traffic.window(&store("aaaaaaaaaaa1"), 200, NOW).complete);
 }
+
+/// A stolen edge owns the directory: what it puts there is read for what it is, or not at all, and nobody waits for it.
+#[test]
+fn what_is_no_log_holds_nobody_up() {
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("access.log");
+    let traffic = traffic(place.path());
+    mknodat(CWD, &path, FileType::Fifo, Mode::RWXU, 0).unwrap();
+    assert!(traffic.catch_up(NOW).is_err());
+    fs::remove_file(&path).unwrap();
+    std::os::unix::fs::symlink("/dev/zero", &path).unwrap();
+    assert!(traffic.catch_up(NOW).is_err());
+    fs::remove_file(&path).unwrap();
+    log(place.path(), NOW, "a.localhost", 200);
+    traffic.catch_up(NOW).unwrap();
+    assert_eq!(counted(&traffic, "aaaaaaaaaaa1"), [(0, 1, 0)]);
+    assert!(!traffic.window(&store("aaaaaaaaaaa1"), 60, NOW).complete);
+}
