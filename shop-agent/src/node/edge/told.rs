@@ -56,7 +56,7 @@ pub fn prepare(paths: &Paths) -> Result<(), FileError> {
 pub fn add(paths: &Paths, wanted: &BTreeSet<String>) -> Result<(), FileError> {
     prepare(paths)?;
     let hosts = directory(paths).join(HOSTS);
-    let there: BTreeSet<String> = files::names(&hosts)?.into_iter().collect();
+    let there: BTreeSet<String> = files::all_names(&hosts)?.into_iter().collect();
     for host in wanted.difference(&there) {
         // Written anew after a boot: nothing here has to outlive one.
         let path = hosts.join(host);
@@ -72,7 +72,7 @@ pub fn add(paths: &Paths, wanted: &BTreeSet<String>) -> Result<(), FileError> {
 /// When the disk says no.
 pub fn keep_only(paths: &Paths, wanted: &BTreeSet<String>) -> Result<(), FileError> {
     let hosts = directory(paths).join(HOSTS);
-    for host in files::names(&hosts)? {
+    for host in files::all_names(&hosts)? {
         if wanted.contains(&host) {
             continue;
         }
@@ -90,7 +90,7 @@ pub fn keep_only(paths: &Paths, wanted: &BTreeSet<String>) -> Result<(), FileErr
 /// Whether exactly these host names are routed here.
 #[must_use]
 pub fn says(paths: &Paths, wanted: &BTreeSet<String>) -> bool {
-    files::names(&directory(paths).join(HOSTS)).is_ok_and(|there| wanted.iter().eq(&there))
+    files::all_names(&directory(paths).join(HOSTS)).is_ok_and(|there| wanted.iter().eq(&there))
 }
 
 #[cfg(test)]
@@ -103,8 +103,9 @@ mod tests {
         let node = "node01".parse().unwrap();
         let paths = Paths::new(place.path(), place.path(), &node);
         let set = |hosts: &[&str]| hosts.iter().map(|it| (*it).to_owned()).collect();
+        // The second ends as a file does that is being written.
         let (one, both): (BTreeSet<_>, BTreeSet<_>) =
-            (set(&["a.localhost"]), set(&["a.localhost", "b.localhost"]));
+            (set(&["a.localhost"]), set(&["a.localhost", "shop.new"]));
         assert!(!says(&paths, &one));
         add(&paths, &both).unwrap();
         assert!(says(&paths, &both));

@@ -214,6 +214,16 @@ pub fn directory(path: &Path, mode: u32, owner: Option<(u32, u32)>) -> Result<()
 /// # Errors
 /// When it cannot be read.
 pub fn names(path: &Path) -> Result<Vec<String>, FileError> {
+    let mut found = all_names(path)?;
+    found.retain(|name| !name.ends_with(".new"));
+    Ok(found)
+}
+
+/// Names of all files in a directory: for one whose files are not replaced, and may be called as they like.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn all_names(path: &Path) -> Result<Vec<String>, FileError> {
     let listing = match fs::read_dir(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(at(path)(error)),
@@ -222,7 +232,7 @@ pub fn names(path: &Path) -> Result<Vec<String>, FileError> {
     let mut found = Vec::new();
     for entry in listing {
         let name = entry.map_err(at(path))?.file_name();
-        if let Some(name) = name.to_str().filter(|name| !name.ends_with(".new")) {
+        if let Some(name) = name.to_str() {
             found.push(name.to_owned());
         }
     }
