@@ -69,8 +69,11 @@ pub async fn warm(node: Arc<Node>) {
         for host in routed.into_keys() {
             known.entry(host).or_insert_with(|| Next::new(now));
         }
-        let due = known.iter().filter(|(_, next)| next.at <= now);
-        let due: Vec<String> = due.take(TOGETHER).map(|(host, _)| host.clone()).collect();
+        let mut due: Vec<_> = known.iter().filter(|(_, next)| next.at <= now).collect();
+        // Those that failed often come last: names that lead elsewhere must not keep a new one waiting.
+        due.sort_by_key(|(_, next)| next.wait);
+        due.truncate(TOGETHER);
+        let due: Vec<String> = due.into_iter().map(|(host, _)| host.clone()).collect();
         let [_, https] = node.edge.meant().ports(&node.args);
         let mut asked = JoinSet::new();
         for host in due {
