@@ -3,7 +3,7 @@
 
 mod ruleset;
 
-use std::{process::Stdio, sync::Arc, time::Duration};
+use std::{net::Ipv4Addr, process::Stdio, sync::Arc, time::Duration};
 
 use shop_proto::{Digest, NodeId};
 use tokio::{io::AsyncWriteExt as _, process::Command, sync::Semaphore};
@@ -26,6 +26,8 @@ use super::{
 const DEADLINE: Duration = Duration::from_secs(10);
 /// Between two looks at the table.
 const LOOK: Duration = Duration::from_secs(15);
+/// Where resolvers are named. Docker takes the second for its containers where the first names only this host (systemd-resolved).
+const RESOLV_CONF: [&str; 2] = ["/etc/resolv.conf", "/run/systemd/resolve/resolv.conf"];
 
 /// The table as it was loaded last, and one change of it at a time.
 pub struct Firewall {
@@ -204,11 +206,10 @@ fn rules(node: &Node) -> Rules<'_> {
         bridges.extend(tombstone.remains.iter().flat_map(|it| of_store(node, it)));
     }
     bridges.sort_unstable();
-    let resolv_conf = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
     Rules {
         node: &node.id,
         bridges,
-        resolvers: ruleset::resolvers(&resolv_conf),
+        resolvers: resolvers(),
         edge: (!node.args.no_edge).then(|| Edge {
             uid: edge::uid(node),
             ports: edge::ports(node),
@@ -217,6 +218,15 @@ fn rules(node: &Node) -> Rules<'_> {
             web_port: PAGE_PORT,
         }),
     }
+}
+
+/// What containers ask for names of the world.
+fn resolvers() -> Vec<Ipv4Addr> {
+    let files = RESOLV_CONF
+        .iter()
+        .filter_map(|file| std::fs::read_to_string(file).ok());
+    let mut named = files.map(|text| ruleset::resolvers(&text));
+    named.find(|found| !found.is_empty()).unwrap_or_default()
 }
 
 fn of_store(node: &Node, record: &StoreRecord) -> Vec<Bridge> {

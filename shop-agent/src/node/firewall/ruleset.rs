@@ -260,8 +260,12 @@ fn edge_chains(out: &mut String, edge: &Edge, ours: &str) -> std::fmt::Result {
 pub fn resolvers(resolv_conf: &str) -> Vec<Ipv4Addr> {
     resolv_conf
         .lines()
-        .filter_map(|line| line.trim().strip_prefix("nameserver"))
-        .filter_map(|address| address.trim().parse::<Ipv4Addr>().ok())
+        // As the C library reads it: what follows the address does not matter.
+        .filter_map(|line| {
+            let mut words = line.split(['#', ';']).next()?.split_whitespace();
+            (words.next()? == "nameserver").then(|| words.next())?
+        })
+        .filter_map(|address| address.parse::<Ipv4Addr>().ok())
         .filter(|address| !address.is_loopback())
         .take(4)
         .collect()
@@ -285,7 +289,7 @@ mod tests {
                 bridge("sfnode01-2", "10.200.0.65", Role::Egress),
             ],
             resolvers: resolvers(
-                "# x\nnameserver 192.0.2.53\nnameserver 127.0.0.53\nnameserver ::1\n",
+                "# x\nnameserver\t192.0.2.53 # the office\nnameserver 127.0.0.53\nnameserver ::1\nnameserver9.9.9.9\n",
             ),
             edge: Some(Edge {
                 uid: 199_999,
