@@ -3,6 +3,7 @@
 //! Buyers' requests go on while the node agent is away: both containers restart by themselves, the edge from its configuration file, the
 //! responder from the names file. An edge of another image or shape takes over beside the one before, which then drains.
 
+mod admin;
 mod certificates;
 mod config;
 mod containers;
@@ -25,13 +26,14 @@ use http_body_util::Full;
 use shop_plan::address;
 use shop_proto::StoreId;
 
-pub use self::{certificates::warm, side::Standing};
 use self::{
+    admin::AdminSocket,
     config::{ADMIN_SOCKET, Config, Frame},
     containers::{EDGE_IMAGE, Edge},
     plan::{Make, Seen, Step, View},
     side::Side,
 };
+pub use self::{certificates::warm, side::Standing};
 use super::{
     context::{Node, now_unix_ms},
     docker::{EngineError, UnixHttpError, unix_request},
@@ -257,7 +259,9 @@ async fn switch(node: &Node, side: Side) -> Result<(), EdgeError> {
 
 /// The edge of a side has this configuration, or gets it.
 async fn push(node: &Node, side: Side, config: &Config) -> Result<(), EdgeError> {
-    let socket = side.directory(&node.paths).join(socket_name());
+    let found = AdminSocket::find(&side.directory(&node.paths).join(socket_name()));
+    let found = found.map_err(UnixHttpError::Connect)?;
+    let socket = found.path();
     let question = http::Request::get(format!("/id/{}", config.id))
         .header(http::header::HOST, config::ADMIN_HOST)
         .body(Full::default())?;
