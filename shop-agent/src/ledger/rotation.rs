@@ -71,13 +71,16 @@ impl Entries {
         self.reach_rotations(over.into_iter().flat_map(|rotating| rotating.secrets));
     }
 
-    /// An update begins that rotates these. A rotation under way goes on under it.
+    /// An update begins that rotates these. A rotation under way goes on under it, from the start: it may have been about to be taken back,
+    /// and its values to be dismissed.
     pub(super) fn begin_rotation(&mut self, secrets: &BTreeMap<String, u64>) {
-        if !secrets.is_empty() && self.rotating.is_none() {
-            self.rotating = Some(Rotating {
-                secrets: secrets.clone(),
-                ..Rotating::default()
-            });
+        if secrets.is_empty() {
+            return;
+        }
+        let rotating = self.rotating.get_or_insert_default();
+        if !rotating.kept {
+            rotating.admitted = false;
+            rotating.secrets.extend(secrets.clone());
         }
     }
 
@@ -143,9 +146,20 @@ mod tests {
     fn one_rotation_at_a_time() {
         let mut entries = Entries::default();
         entries.begin_rotation(&counters(5));
+        entries.admitted();
+        // Its values may have been dismissed: they are made and admitted again.
         entries.begin_rotation(&counters(6));
+        let rotating = entries.rotating.as_ref().unwrap();
+        assert_eq!(
+            (&rotating.secrets, rotating.admitted),
+            (&counters(6), false)
+        );
+        // Of one whose values are in force nothing is left to change.
+        entries.admitted();
+        entries.keep_rotation();
+        entries.begin_rotation(&counters(7));
         let rotating = entries.rotating.unwrap();
-        assert_eq!(rotating.secrets, counters(5));
+        assert_eq!((rotating.secrets, rotating.kept), (counters(6), true));
     }
 
     #[test]

@@ -393,7 +393,12 @@ fn running(input: &Input<'_>, now: Instant) -> Vec<Step> {
     steps.extend(tasks::due(input));
     steps.extend(serve::change(input));
     let moves = update::next(input, now);
-    steps.extend(rotation::due(input, moves.is_some()));
+    // A task that is about to be attached to may have read its secrets when it began.
+    let attaches = steps.iter().map(Step::target).any(|target| {
+        let task = matches!(target, Target::Task(_));
+        task && input.free(&target, now)
+    });
+    steps.extend(rotation::due(input, moves.is_some() || attaches));
     steps.extend(moves);
     steps
 }

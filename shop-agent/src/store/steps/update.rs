@@ -5,13 +5,13 @@
 //! changes before the whole store is asked through the new slot; workers follow the traffic. The old slot is kept ready until the
 //! window after the switch has passed: only then is the new plan in force, and the old containers go.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use shop_plan::{Change, Migration, ServiceKind, StorePlan, TaskPlan, transition};
 use shop_proto::{Digest, ReplicaKey, RunState, Slot};
 use tokio::time::Instant;
 
-use super::{Asked, Input, Replica, Step, Target, Wanted, serve};
+use super::{Asked, Input, Replica, Step, Target, Wanted, rotation, serve};
 use crate::{
     engine::{Serve, TaskRun, Traffic},
     ledger::{Accepted, Counts, Marks, Move, Phase, Reason, Update, UpdateFailure},
@@ -67,7 +67,8 @@ fn decide(input: &Input<'_>, now: Instant) -> Option<Move> {
     let asked = input.asked;
     let Some(serving) = &input.entries.serving else {
         let serves = matches!(input.serving, Serve::Slot { .. });
-        return serves.then(|| settle(asked.accepted, input.plan));
+        // An order may come between the first answer to buyers and its record: its own migration comes first.
+        return (serves && input.data_fits()).then(|| settle(asked.accepted, input.plan));
     };
     match input.entries.open_update() {
         Some(update) => revised(input, update).or_else(|| advance(input, update, now)),
@@ -96,28 +97,17 @@ fn begin(input: &Input<'_>, serving: &Accepted) -> Option<Move> {
     let halted = halted.is_some_and(|update| update.phase == Phase::Halted);
     let change = transition(input.plan, asked.plan);
     let quiet = |change: Change| matches!(change, Change::Same | Change::LimitsOnly);
-    let rotates = !rotates(input, input.plan).is_empty();
-    if !rotates && !change.slots && change.services.iter().all(|it| quiet(it.change)) {
+    let rotates = rotation::on_the_way(input, input.plan);
+    if rotates.is_empty() && !change.slots && change.services.iter().all(|it| quiet(it.change)) {
         return Some(settle(asked.accepted, asked.plan));
     }
     // What is being dismissed must not be handed out again; and one rotation follows the other.
-    let unsettled = input.entries.rotating.as_ref().is_some_and(|it| it.kept);
-    if input.busy.contains(&Target::Logins) || (rotates && unsettled) {
+    let waits = rotation::follows(input, &rotates) || input.busy.contains(&Target::Logins);
+    if waits || (rotation::apart(input, &rotates) && !alone(input)) {
         return None;
     }
     let new = update(input, serving, input.plan, input.slot(), halted);
     Some(Move::Begin(Box::new(new), Marks::of(input.plan)))
-}
-
-/// Secrets that get new values on the way from one plan to the newest, and which rotation of each it is.
-fn rotates(input: &Input<'_>, from: &StorePlan) -> BTreeMap<String, u64> {
-    let mut rotates = input.entries.to_rotate(input.spec);
-    // The same user at the same database, before and after: another one is not let in by a second password.
-    rotates.retain(|name, _| {
-        let (old, new) = (from.login(name), input.asked.plan.login(name));
-        old.is_ok() && old == new
-    });
-    rotates
 }
 
 /// Whether the order was tried and did not go through.
@@ -138,7 +128,7 @@ fn update(
 ) -> Update {
     let Asked { accepted, plan, .. } = input.asked;
     let change = transition(from_plan, plan);
-    let rotates = rotates(input, from_plan);
+    let rotates = rotation::on_the_way(input, from_plan);
     // A database that another version has opened may not open in this one again.
     let one_way =
         |it: &shop_plan::ServiceChange| it.kind == ServiceKind::Database && !it.reversible;
@@ -189,10 +179,19 @@ fn revised(input: &Input<'_>, update: &Update) -> Option<Move> {
         return None;
     }
     let marks = Marks::of(to.0);
+    let switched = update.phase == Phase::Switched;
+    let rotates = rotation::on_the_way(input, if switched { to.0 } else { input.plan });
+    let apart = rotation::apart(input, &rotates);
+    let waits = rotation::follows(input, &rotates) || (apart && !alone(input));
     let new = match update.phase {
+        _ if update.past_return() && waits => return None,
         _ if update.past_return() => self::update(input, &update.to, to.0, update.slot, true),
+        // In force at once, as below; but the old slot goes before another one comes in its place.
+        Phase::Switched if apart => return Some(Move::Commit(marks)),
         Phase::Switched => self::update(input, &update.to, to.0, update.slot, update.page),
         _ if asked.digest == input.digest && !update.page => return Some(Move::Abandon),
+        // Nor do the new containers stay; under the page they are waited for.
+        _ if rotates != update.rotates => return (!update.page).then_some(Move::Abandon),
         _ => self::update(input, &update.from, input.plan, input.slot(), update.page),
     };
     Some(Move::Begin(Box::new(new), marks))
@@ -240,7 +239,7 @@ fn prepared(input: &Input<'_>, update: &Update) -> Option<Move> {
     } else {
         Phase::Checking
     };
-    ready.then_some(Move::Enter(next))
+    (ready && rotation::admitted(input)).then_some(Move::Enter(next))
 }
 
 /// A migration that has nothing to run, once nobody is served any more by what it takes away.

@@ -128,6 +128,14 @@ impl Machine {
     }
 }
 
+impl Agent {
+    async fn serves_revision(&mut self, revision: u64) {
+        let serves = |report: &Report| report.changes.serving_revision == Some(revision);
+        self.until("it serves", serves).await;
+        self.until_phase(Phase::Done).await;
+    }
+}
+
 /// Until a condition holds; looks at who holds what all the while.
 async fn settled(machine: &Machine, what: &str, mut like: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(600);
@@ -217,6 +225,99 @@ async fn going_back_to_an_older_revision_brings_no_older_password_back() {
     assert_ne!(machine.password(), new);
     assert!(one_password(&machine));
     assert_eq!(machine.databases.broken(), Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_rotation_is_another_password_however_soon_it_is_asked_for() {
+    for phase in [Phase::Preparing, Phase::Checking, Phase::Switched] {
+        let (machine, mut agent) = provisioned().await;
+        let old = machine.password();
+        agent.order(machine.rotates(2, 7)).await.unwrap();
+        agent.until_phase(phase).await;
+        let first = machine.password();
+        agent.order(machine.rotates(3, 8)).await.unwrap();
+        agent.serves_revision(8).await;
+        assert_ne!(machine.password(), old, "{phase:?}");
+        if phase == Phase::Switched {
+            assert_ne!(machine.password(), first);
+        }
+        assert!(one_password(&machine));
+        let entries = entries(&machine);
+        assert_eq!(
+            (entries.rotating, entries.rotations["db_password"]),
+            (None, 3)
+        );
+        assert_eq!(machine.databases.broken(), Vec::<String>::new());
+        assert_eq!(machine.engine.broken(), Vec::<String>::new());
+    }
+}
+
+/// The vault has forgotten the values that were taken back, and the ledger does not know it yet.
+#[tokio::test(start_paused = true)]
+async fn a_rotation_over_one_that_is_half_dismissed_brings_a_new_password() {
+    for fault in [Fault::Fails, Fault::AnswerLost] {
+        let (machine, mut agent) = provisioned().await;
+        let old = machine.password();
+        let told = machine.databases.state.lock().unwrap().calls.len();
+        let faults = (1..4).map(|dismissal| (told + dismissal, fault)).collect();
+        machine.databases.state.lock().unwrap().faults = faults;
+        machine.ails(&in_b("php-fpm"), false);
+        agent.order(machine.rotates(2, 7)).await.unwrap();
+        agent.until_phase(Phase::RolledBack).await;
+        let calls = || machine.databases.state.lock().unwrap().calls.len();
+        settled(&machine, "half dismissed", || calls() == told + 2).await;
+        assert!(entries(&machine).rotating.is_some());
+        machine.probes.1.lock().unwrap().clear();
+        agent.order(machine.rotates(3, 8)).await.unwrap();
+        agent.serves_revision(8).await;
+        assert_ne!(machine.password(), old, "{fault:?}");
+        assert!(one_password(&machine));
+        assert_eq!(entries(&machine).rotations["db_password"], 3);
+        assert_eq!(machine.databases.broken(), Vec::<String>::new());
+    }
+}
+
+/// What started before another password was handed out may hold the one that goes.
+#[tokio::test(start_paused = true)]
+async fn no_container_is_taken_over_into_a_rotation_or_out_of_one() {
+    // What comes is made from the same as what the slot holds that it comes to.
+    for (rotates, then, rotated, phase) in [
+        (false, 4, 3, Phase::Preparing),
+        (false, 4, 3, Phase::Checking),
+        (false, 1, 3, Phase::Switched),
+        (true, 1, 2, Phase::Switched),
+        (true, 1, 2, Phase::Draining),
+    ] {
+        let (machine, mut agent) = provisioned().await;
+        let first = match rotates {
+            true => machine.rotates(2, 4),
+            false => machine.knows(2, 4),
+        };
+        let again = || {
+            let mut order = fixtures::order(3);
+            order.spec = fixtures::revision(then);
+            order.spec.revision.number = 8;
+            order.spec.rotations = BTreeMap::from([("db_password".to_owned(), rotated)]);
+            machine.renders(order)
+        };
+        agent.order(first).await.unwrap();
+        agent.until_phase(phase).await;
+        if phase == Phase::Preparing {
+            settled(&machine, "begun", || machine.in_slot(Slot::B) > 0).await;
+        }
+        machine.engine.forget_calls();
+        agent.order(again()).await.unwrap();
+        agent.serves_revision(8).await;
+        let calls = machine.engine.calls();
+        let slot = if machine.serves(Slot::A) { "a" } else { "b" };
+        assert!(
+            calls.contains(&format!("create php-fpm-{slot}-0")),
+            "{phase:?}: {calls:?}"
+        );
+        assert!(one_password(&machine));
+        assert_eq!(machine.databases.broken(), Vec::<String>::new());
+        assert_eq!(machine.engine.broken(), Vec::<String>::new());
+    }
 }
 
 #[tokio::test(start_paused = true)]

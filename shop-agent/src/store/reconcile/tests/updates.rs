@@ -12,6 +12,11 @@ impl Machine {
     pub(super) fn knows(&self, generation: u64, revision: u64) -> Accepted {
         let mut order = fixtures::order(generation);
         order.spec = fixtures::revision(revision);
+        self.renders(order)
+    }
+
+    /// The node has rendered this order.
+    pub(super) fn renders(&self, order: Accepted) -> Accepted {
         let plan = fixtures::plan_of(&order.spec);
         let known = KnownPlan {
             generation: order.generation,

@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     engine::{Second, Traffic},
-    ledger::{Move, Phase, Reason, Update},
+    ledger::{Marks, Move, Phase, Reason, Update},
 };
 
 mod back;
@@ -210,6 +210,24 @@ fn running() -> Shop {
     shop.settle(&[]);
     assert!(shop.entries.serving.is_some());
     shop
+}
+
+/// It came between the first answer to buyers and the record of that.
+#[test]
+fn an_order_that_needs_a_migration_is_not_in_force_before_it() {
+    let mut shop = super::running();
+    (shop.entries.serving, shop.entries.slot) = (None, None);
+    let schema = |shop: &Shop, revision| Marks::of(&shop.plans[&revision].0).schema;
+    shop.entries.schema = Some(schema(&shop, 1));
+    shop.ask(2);
+    let settles = |shop: &Shop| {
+        let mut steps = shop.decide().now.into_iter();
+        steps.any(|step| matches!(step, Step::Record(it) if matches!(*it, Move::Settle(..))))
+    };
+    assert!(!settles(&shop));
+    shop.until_migration();
+    shop.entries.schema = Some(schema(&shop, 2));
+    assert!(settles(&shop));
 }
 
 #[test]
