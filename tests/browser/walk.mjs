@@ -65,6 +65,8 @@ async function wordpressLogin(page) {
   // Pages of wp-admin ask wordpress.org what is new and wait for it a while where there is no way out.
   page.setDefaultTimeout(60000);
   await page.goto(task.admin.url);
+  // A moment after it came, the page moves the focus to the name: a password that is being typed then would end up there.
+  await page.waitForFunction(() => document.activeElement?.id === 'user_login');
   await page.fill('#user_login', task.admin.user);
   await page.fill('#user_pass', task.admin.password);
   await page.click('#wp-submit');
@@ -131,7 +133,11 @@ try {
   const page = await context.newPage();
   page.setDefaultTimeout(20000);
   if (task.kind === 'refshop') watch(page, faults);
-  const result = await walks[task.kind](page);
+  const result = await walks[task.kind](page).catch(async (error) => {
+    const seen = await page.innerText('body', { timeout: 5000 }).catch((why) => `nothing to read: ${why.message}`);
+    process.stderr.write(`at ${page.url()}, which says: ${seen.slice(0, 600)}\n`);
+    throw error;
+  });
   process.stdout.write(JSON.stringify({ result, faults }) + '\n');
 } finally {
   await browser.close();
