@@ -57,7 +57,10 @@ impl Plane {
         control_plane::telemetry::start();
         // The first test sets it for all.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let directory = tempfile::tempdir().unwrap();
+        // In memory where there is such a place: a disk that stands still for some seconds is not what these tests are about.
+        let directory = tempfile::tempdir_in("/dev/shm")
+            .or_else(|_| tempfile::tempdir())
+            .unwrap();
         let data = directory.path();
         let token = data.join("token");
         let mut arguments: Vec<&std::ffi::OsStr> = vec![
