@@ -66,7 +66,7 @@ node_leave() {
         --state-dir "$NODE_STATE" --run-dir "$NODE_RUN" --docker /var/run/docker.sock
 }
 
-# What lies there goes with the next boot anyway: sockets, what the edge is told, its access log. On a disk, a line of that log waits for
+# What lies there goes with the next boot anyway: sockets, what the edge is told, its access log. On a disk, a line of that log may wait for
 # whatever else is being written through, and the buyer with it.
 run_in_memory() {
     install -d -m 0711 "$NODE_RUN"
