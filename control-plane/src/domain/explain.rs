@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use shop_proto::StoreName;
 
 use super::{
-    node::{Link, Node},
+    node::{DiskUse, Link, Node},
     operation::{Operation, OperationKind, OperationState},
     progress::current_report,
     refusal::Refusal,
@@ -41,14 +41,7 @@ pub struct Room {
     pub node: String,
     pub connected: bool,
     pub free: Reservation,
-    pub disk: Disk,
-}
-
-/// How full a node's disk is, and from where on it takes no new stores, in percent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Disk {
-    pub used: u64,
-    pub limit: u32,
+    pub disk: DiskUse,
 }
 
 /// The answer.
@@ -291,9 +284,9 @@ fn homeless(facts: &Facts<'_>) -> Option<Found> {
                 "disk_pressure",
                 "the nodes that have room are as full as their administrators let them get",
             );
-            let short = |room: &&Room| room.disk.used >= u64::from(room.disk.limit);
-            for full in connected.into_iter().filter(short).take(3) {
-                let Disk { used, limit } = full.disk;
+            let short = connected.into_iter().filter(|room| room.disk.is_short());
+            for full in short.take(3) {
+                let DiskUse { used, limit } = full.disk;
                 found = found.shown_by(format!(
                     "node {} uses {used} % of its disk; from {limit} % on it takes no new stores",
                     full.node

@@ -72,10 +72,28 @@ pub const fn disk_limit_percent(capacity: &Capacity) -> u32 {
     }
 }
 
-/// Whether that share is in use.
-#[must_use]
-pub fn is_short_of_disk(capacity: &Capacity) -> bool {
-    disk_used_percent(capacity) >= u64::from(disk_limit_percent(capacity))
+/// How much of a disk is in use, and from where on no new stores are placed there, in percent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DiskUse {
+    pub used: u64,
+    pub limit: u32,
+}
+
+impl DiskUse {
+    /// Of a node that says this.
+    #[must_use]
+    pub fn of(capacity: &Capacity) -> Self {
+        Self {
+            used: disk_used_percent(capacity),
+            limit: disk_limit_percent(capacity),
+        }
+    }
+
+    /// Whether no new stores are placed there.
+    #[must_use]
+    pub const fn is_short(self) -> bool {
+        self.used >= self.limit as u64
+    }
 }
 
 /// Share of the disk in use, in percent; 0 when nothing is known.
@@ -96,7 +114,7 @@ impl Node {
     pub fn status(&self) -> NodeStatus {
         match self.link {
             Link::Never | Link::Down { .. } => NodeStatus::Unreachable,
-            Link::Up { .. } if is_short_of_disk(&self.capacity) => NodeStatus::DiskPressure,
+            Link::Up { .. } if DiskUse::of(&self.capacity).is_short() => NodeStatus::DiskPressure,
             Link::Up { .. } => NodeStatus::Ready,
         }
     }
@@ -140,12 +158,13 @@ mod tests {
     #[test]
     fn an_administrator_says_how_full_a_disk_may_get() {
         let short = |free, limit| {
-            is_short_of_disk(&Capacity {
+            let capacity = Capacity {
                 disk_total_bytes: 1000,
                 disk_free_bytes: free,
                 disk_limit_percent: limit,
                 ..Capacity::default()
-            })
+            };
+            DiskUse::of(&capacity).is_short()
         };
         assert!(short(150, 0));
         assert!(!short(151, 0));

@@ -86,14 +86,6 @@ pub async fn open(url: Option<&str>, directory: &std::path::Path) -> Db {
     Db::open(&place(url, directory).await).await.unwrap()
 }
 
-/// For a database of a test's own, in memory where there is such a place: a disk that stands still for some seconds, while others write to it, is
-/// what the control plane tells its callers, and not what these tests are about.
-fn in_memory() -> tempfile::TempDir {
-    tempfile::tempdir_in("/dev/shm")
-        .or_else(|_| tempfile::tempdir())
-        .unwrap()
-}
-
 /// Where an empty database is.
 async fn place(url: Option<&str>, directory: &std::path::Path) -> String {
     let Some(url) = url else {
@@ -129,7 +121,7 @@ impl Rig {
         url: Option<&str>,
         change: impl FnOnce(&mut Settings),
     ) -> (Self, mpsc::Receiver<FleetEvent>) {
-        let directory = in_memory();
+        let directory = crate::memory::directory();
         let place = place(url, directory.path()).await;
         let db = Db::open(&place).await.unwrap();
         db.migrate().await.unwrap();

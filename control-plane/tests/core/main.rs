@@ -6,6 +6,8 @@ mod deletion;
 mod faults;
 mod harness;
 mod life;
+#[path = "../support/memory.rs"]
+mod memory;
 mod records;
 mod refusals;
 mod rollouts;

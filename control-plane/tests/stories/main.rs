@@ -3,6 +3,8 @@
 mod api;
 #[path = "../support/client.rs"]
 mod client;
+#[path = "../support/memory.rs"]
+mod memory;
 mod node;
 mod plane;
 mod postgres;

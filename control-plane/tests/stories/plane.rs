@@ -21,7 +21,7 @@ use tokio::{
     sync::watch,
 };
 
-use crate::{client::Target, world::until};
+use crate::{client::Target, memory, world::until};
 
 /// Where it listens now. A restart moves it, as `:0` does.
 #[derive(Clone)]
@@ -57,10 +57,7 @@ impl Plane {
         control_plane::telemetry::start();
         // The first test sets it for all.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        // In memory where there is such a place: a disk that stands still for some seconds is not what these tests are about.
-        let directory = tempfile::tempdir_in("/dev/shm")
-            .or_else(|_| tempfile::tempdir())
-            .unwrap();
+        let directory = memory::directory();
         let data = directory.path();
         let token = data.join("token");
         let mut arguments: Vec<&std::ffi::OsStr> = vec![

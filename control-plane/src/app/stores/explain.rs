@@ -3,8 +3,8 @@
 use crate::{
     app::{App, AppError},
     domain::{
-        explain::{Disk, Explanation, Facts, Room, explain},
-        node::{Link, disk_limit_percent, disk_used_percent},
+        explain::{Explanation, Facts, Room, explain},
+        node::{DiskUse, Link},
         store::Reservation,
     },
     policy::placement::Candidate,
@@ -42,10 +42,7 @@ impl App {
                         memory_bytes: free.free_memory,
                         cpu_millis: u32::try_from(free.free_cpu).unwrap_or(u32::MAX),
                     },
-                    disk: Disk {
-                        used: disk_used_percent(&node.capacity),
-                        limit: disk_limit_percent(&node.capacity),
-                    },
+                    disk: DiskUse::of(&node.capacity),
                 }
             })
             .collect();

@@ -9,7 +9,7 @@ use crate::{
     domain::{
         event::Severity,
         identity::VouchedKey,
-        node::{DISK_ALARM_PERCENT, Link, Node, disk_used_percent, is_short_of_disk},
+        node::{DISK_ALARM_PERCENT, DiskUse, Link, Node, disk_used_percent},
         refusal::Refusal,
         session::{
             AssignmentStatus, Capacity, InventoryItem, NodeHello, NodeOrder, RetireStatus, Vouch,
@@ -201,27 +201,21 @@ pub(super) async fn capacity(
 
 /// Tells when a disk gets too full, and when it is better.
 async fn pressure(app: &App, tx: &mut Tx, before: &Node, node: &Node) -> Result<(), DbError> {
-    let (was, is) = (
-        disk_used_percent(&before.capacity),
-        disk_used_percent(&node.capacity),
-    );
-    let (was_short, is_short) = (
-        is_short_of_disk(&before.capacity),
-        is_short_of_disk(&node.capacity),
-    );
-    let (severity, code, message) = if was < DISK_ALARM_PERCENT && is >= DISK_ALARM_PERCENT {
+    let (was, is) = (DiskUse::of(&before.capacity), DiskUse::of(&node.capacity));
+    let used = is.used;
+    let (severity, code, message) = if was.used < DISK_ALARM_PERCENT && used >= DISK_ALARM_PERCENT {
         let message = format!(
-            "the disk of node {} is {is} % full: make room now",
+            "the disk of node {} is {used} % full: make room now",
             node.name
         );
         (Severity::Error, "disk_alarm", message)
-    } else if !was_short && is_short {
+    } else if !was.is_short() && is.is_short() {
         let message = format!(
-            "the disk of node {} is {is} % full: no new stores are placed there",
+            "the disk of node {} is {used} % full: no new stores are placed there",
             node.name
         );
         (Severity::Warning, "disk_pressure", message)
-    } else if was_short && !is_short {
+    } else if was.is_short() && !is.is_short() {
         let message = format!("the disk of node {} has room again", node.name);
         (Severity::Info, "disk_pressure_over", message)
     } else {

@@ -53,7 +53,7 @@ impl Scene {
                     memory_bytes: 512 << 20,
                     cpu_millis: 250,
                 },
-                disk: Disk {
+                disk: DiskUse {
                     used: 40,
                     limit: 85,
                 },
@@ -330,7 +330,7 @@ fn nodes_with_room_and_full_disks_say_how_full() {
     scene.store.placement = None;
     scene.store.status = StoreStatus::Pending;
     scene.store.reason = "disk_pressure".to_owned();
-    scene.rooms[0].disk = Disk {
+    scene.rooms[0].disk = DiskUse {
         used: 91,
         limit: 90,
     };

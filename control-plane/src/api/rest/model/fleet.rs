@@ -9,8 +9,10 @@ use utoipa::ToSchema;
 use super::some;
 use crate::{
     app::{FleetStatus, NewJoinToken, NodeView},
-    domain::node::disk_limit_percent,
-    domain::template::{ParameterView, ProfileView, TemplateView},
+    domain::{
+        node::disk_limit_percent,
+        template::{ParameterView, ProfileView, TemplateView},
+    },
 };
 
 /// A Docker host run by a node agent.
