@@ -11,6 +11,7 @@ pub mod floor;
 pub mod footprint;
 pub mod ours;
 pub mod peer;
+mod processors;
 pub mod ready;
 pub mod repair;
 pub mod rollout;

@@ -9,6 +9,11 @@ use anyhow::Context;
 use serde_json::Value;
 
 use crate::http::{self, Answer};
+use crate::load::client::{Client, Site};
+use crate::wait::wait_every;
+
+/// Between two looks at what is still going on.
+const PAUSE: Duration = Duration::from_millis(250);
 
 /// A running `shopctl proxy`.
 #[derive(Debug)]
@@ -81,6 +86,30 @@ impl Door {
             serde_json::from_str(&body).unwrap_or(Value::String(body))
         };
         Ok((status, value))
+    }
+
+    /// Looks at `path` until `done`. Over one kept connection: buyers are being measured on the same cores, and a process for each look
+    /// would take from them.
+    pub fn wait(
+        &self,
+        path: &str,
+        what: &str,
+        limit: Duration,
+        done: impl FnMut(&Value) -> bool,
+    ) -> anyhow::Result<Value> {
+        let authority = self.base.trim_start_matches("http://");
+        let mut client = Client::new(Site {
+            address: authority.parse()?,
+            host: authority.to_owned(),
+        });
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let look = || {
+            let reply = runtime.block_on(client.get(path))?;
+            serde_json::from_str(&reply.body).context("not JSON")
+        };
+        wait_every(PAUSE, what, limit, look, done)
     }
 }
 

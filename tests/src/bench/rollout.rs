@@ -11,12 +11,10 @@ use crate::change::{site, window};
 use crate::door::Door;
 use crate::fleet::{Fleet, Store};
 use crate::load::{Load, Rates};
-use crate::wait::wait_every;
 
 const LIMIT: Duration = Duration::from_secs(900);
 /// The release is sick from the twelfth second on; a shorter window would not see it.
 const SHORTEST_WINDOW: u32 = 20;
-const PAUSE: Duration = Duration::from_millis(500);
 /// Of all its stores.
 const LABEL: (&str, &str) = ("bench", "rollout");
 
@@ -54,14 +52,13 @@ pub fn run(count: u32, scripted: u32, seconds: u32) -> anyhow::Result<()> {
     }
     let id = answer["id"].as_str().context("a rollout has an id")?;
     let path = format!("/api/v1/rollouts/{id}");
-    let look = || Ok(door.call("GET", &path, None, &[])?.1);
     let ended = |rollout: &Value| {
         !matches!(
             rollout["state"].as_str(),
             Some("pending" | "running" | "pausing")
         )
     };
-    let rollout = wait_every(PAUSE, "the rollout halts", LIMIT, look, ended)?;
+    let rollout = door.wait(&path, "the rollout halts", LIMIT, ended)?;
     let took = began.elapsed().as_secs_f64();
     let touched: Vec<&str> = rollout["stores"]
         .as_array()

@@ -11,6 +11,7 @@ use anyhow::Context;
 use serde_json::{Value, json};
 
 use super::peer;
+use super::processors::Ticks;
 use crate::change::{Ended, change, site, window};
 use crate::door::Door;
 use crate::fleet::{Fleet, Store};
@@ -19,9 +20,9 @@ use crate::orders;
 
 const STORES: usize = 5;
 /// Shops that were made a moment ago, and buyers that connect for the first time, are slow; that is no measure for what comes after.
-const WARM_UP: Duration = Duration::from_secs(30);
+const WARM_UP: Duration = Duration::from_secs(90);
 /// Before the first change, for the p99 that updates are held against.
-const QUIET: Duration = Duration::from_secs(30);
+const QUIET: Duration = Duration::from_secs(90);
 /// Buyers on their way may take so long after the last change.
 const SETTLE: Duration = Duration::from_secs(15);
 
@@ -67,9 +68,9 @@ pub fn run(rate: u32, seconds: u32, root: &Path) -> anyhow::Result<()> {
     let door = Door::open()?;
     let mut shops = open_shops(&fleet, rate)?;
     std::thread::sleep(WARM_UP);
-    let warm = shops[0].load.recorder.now();
+    let (warm, warm_ticks) = (shops[0].load.recorder.now(), Ticks::now()?);
     std::thread::sleep(QUIET);
-    let began = shops[0].load.recorder.now();
+    let (began, began_ticks) = (shops[0].load.recorder.now(), Ticks::now()?);
     let mut sum = Sum::default();
     for (index, shop) in shops.iter_mut().enumerate() {
         for (turn, change) in changes(index, seconds).iter().enumerate() {
@@ -79,7 +80,7 @@ pub fn run(rate: u32, seconds: u32, root: &Path) -> anyhow::Result<()> {
             }
         }
     }
-    let ended = shops[0].load.recorder.now();
+    let (ended, ended_ticks) = (shops[0].load.recorder.now(), Ticks::now()?);
     std::thread::sleep(SETTLE);
     let mut ratios = Vec::new();
     for shop in shops {
@@ -97,6 +98,8 @@ pub fn run(rate: u32, seconds: u32, root: &Path) -> anyhow::Result<()> {
         count(&shop.store, &recorder.books(), &shop.maintenance, &mut sum)?;
         shop.store.delete()?;
     }
+    println!("processors before: {}", began_ticks.since(&warm_ticks));
+    println!("processors during: {}", ended_ticks.since(&began_ticks));
     let compose = peer::updates(root, rate)?;
     println!("{}", compose.sentence());
     println!(

@@ -8,6 +8,7 @@ use anyhow::Context;
 use tokio::runtime::Runtime;
 use tokio::sync::Mutex;
 use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
 
 use super::client::{Client, Site};
@@ -99,21 +100,25 @@ impl Load {
     }
 }
 
-/// Each tick sends what is due by then: a late tick sends more, so the rate holds.
+/// A wake-up that comes late sends all that was due by then, so the rate holds.
 async fn browse(crowd: Arc<Crowd>, rate: u32, cancel: CancellationToken, dropped: Arc<AtomicU64>) {
     let mut under_way = JoinSet::new();
     let gap = Duration::from_secs(1) / rate;
     let began = Instant::now();
     let mut sent = 0_u32;
-    let mut tick = tokio::time::interval(Duration::from_millis(2));
-    while cancel.run_until_cancelled(tick.tick()).await.is_some() {
-        while began.elapsed() >= gap * sent {
-            let due = began + gap * sent;
-            sent += 1;
-            if crowd.under_way.load(Ordering::Relaxed) >= MOST {
-                dropped.fetch_add(1, Ordering::Relaxed);
-                continue;
-            }
+    loop {
+        let due = began + gap * sent;
+        if cancel
+            .run_until_cancelled(sleep_until(due.into()))
+            .await
+            .is_none()
+        {
+            break;
+        }
+        sent += 1;
+        if crowd.under_way.load(Ordering::Relaxed) >= MOST {
+            dropped.fetch_add(1, Ordering::Relaxed);
+        } else {
             under_way.spawn(look(crowd.clone(), due, page(sent)));
         }
         while under_way.try_join_next().is_some() {}
