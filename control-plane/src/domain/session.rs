@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use shop_plan::Schema;
 use shop_proto::{Digest, Generation, NodeId, ReplicaKey, Spec, StoreId};
 
 /// Something a session said or something that happened to a session.
@@ -243,6 +244,9 @@ pub struct StoreReport {
     /// The edge answers with the maintenance page.
     #[serde(default)]
     pub maintenance: bool,
+    /// What migrations have made of the data; none before it is installed, and from agents that do not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<Schema>,
 }
 
 /// One revision taking the place of another.

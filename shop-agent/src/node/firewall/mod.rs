@@ -1,6 +1,7 @@
 //! Keeps the node's firewall table loaded: replaced atomically when bridges come or go, looked at on a timer, loaded again when somebody
 //! removed or changed it.
 
+mod flows;
 mod ruleset;
 
 use std::{net::Ipv4Addr, process::Stdio, sync::Arc, time::Duration};
@@ -8,6 +9,7 @@ use std::{net::Ipv4Addr, process::Stdio, sync::Arc, time::Duration};
 use shop_proto::{Digest, NodeId};
 use tokio::{io::AsyncWriteExt as _, process::Command, sync::Semaphore};
 
+use flows::{Flows, Look};
 pub use ruleset::Port;
 #[cfg(feature = "fuzzing")]
 pub use ruleset::resolvers as resolvers_of;
@@ -98,7 +100,13 @@ pub async fn assert(node: &Node) -> Result<(), FirewallError> {
 
 /// Looks again and again; a table that somebody changed is replaced, and that is said.
 pub async fn keep(node: Arc<Node>) {
+    let mut flows = Flows::default();
     loop {
+        match flows.look(&node.id).await {
+            Look::Quiet => {}
+            Look::Again => reasserted(&node),
+            Look::Missing(error) => uncounted(&node, &error),
+        }
         tokio::time::sleep(LOOK).await;
         if let Err(error) = look(&node).await {
             tracing::error!(%error, "the firewall table cannot be kept loaded; stores may reach this host");
@@ -106,11 +114,12 @@ pub async fn keep(node: Arc<Node>) {
     }
 }
 
-/// Takes the table away.
+/// Takes the table away, and the one that counts.
 ///
 /// # Errors
 /// When nft fails for another reason than that there is none.
 pub async fn remove(node: &NodeId) -> Result<(), FirewallError> {
+    flows::remove(node).await?;
     let table = ruleset::table(node);
     // Adding first makes the removal succeed when there is none.
     let text = format!("add table inet {table}\ndelete table inet {table}\n");
@@ -133,16 +142,37 @@ async fn look(node: &Node) -> Result<(), FirewallError> {
     let digest = Digest::of(text.as_bytes());
     load(node, &text, digest).await?;
     if again {
-        tracing::warn!("the firewall table had been changed or removed; it is loaded again");
-        node.outbox.note(Note {
-            store: None,
-            code: "firewall_reasserted",
-            severity: Severity::Warning,
-            message: "the node's firewall table had been changed or removed by somebody else; it is loaded again".to_owned(),
-            at_unix_ms: now_unix_ms(),
-        });
+        reasserted(node);
     }
     Ok(())
+}
+
+fn reasserted(node: &Node) {
+    tracing::warn!("a firewall table had been changed or removed; it is loaded again");
+    warn(
+        node,
+        "firewall_reasserted",
+        "a firewall table of the node had been changed or removed by somebody else; it is loaded again",
+    );
+}
+
+fn uncounted(node: &Node, error: &FirewallError) {
+    tracing::warn!(%error, "connections of stores are not counted: one store can use up what there is for all");
+    warn(
+        node,
+        "connections_not_limited",
+        "connections of stores are not limited on this node, whose kernel seems to lack nft_connlimit: one store can use up what there is for all",
+    );
+}
+
+fn warn(node: &Node, code: &'static str, message: &str) {
+    node.outbox.note(Note {
+        store: None,
+        code,
+        severity: Severity::Warning,
+        message: message.to_owned(),
+        at_unix_ms: now_unix_ms(),
+    });
 }
 
 async fn load(node: &Node, text: &str, digest: Digest) -> Result<(), FirewallError> {
