@@ -20,6 +20,7 @@ mod render;
 mod rotation;
 mod scalar;
 mod schedule;
+mod schema;
 mod transition;
 mod validate;
 
@@ -34,6 +35,7 @@ pub use plan::*;
 pub use render::{RenderError, render};
 pub use rotation::{Login, NotRotatable};
 pub use schedule::{CronExpression, TimeZoneName, When};
+pub use schema::Schema;
 pub use transition::{
     Change, FieldChange, Migration, Restarts, ServiceChange, Transition, transition,
 };

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use shop_proto::{Digest, ServiceName};
 
-use crate::{ContainerPlan, Mount, ServiceKind, ServicePlan, StorePlan};
+use crate::{ContainerPlan, Mount, Schema, ServiceKind, ServicePlan, StorePlan};
 
 /// The difference between two plans.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -129,7 +129,7 @@ pub fn transition(old: &StorePlan, new: &StorePlan) -> Transition {
         .collect();
     Transition {
         migration,
-        back_refused: new.schema() < old.schema() && new.schema() < old.works_from(),
+        back_refused: !Schema::of(old).carries(new),
         slots,
         services,
     }

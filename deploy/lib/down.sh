@@ -71,7 +71,7 @@ down_node() {
     ((${#ids[@]} == 0)) || docker network rm "${ids[@]}" >/dev/null
     mapfile -t ids < <(docker volume ls --quiet --filter "name=^sf-$node-")
     ((${#ids[@]} == 0)) || docker volume rm "${ids[@]}" >/dev/null
-    for table in "shopfleet_$node" "shopfleet_${node}_doors"; do
+    for table in "shopfleet_$node" "shopfleet_${node}_doors" "shopfleet_${node}_flows"; do
         if nft list table inet "$table" >/dev/null 2>&1; then nft delete table inet "$table"; fi
     done
     rm -rf "${NODE_STATE:?}/$node" "${NODE_RUN:?}/$node"

@@ -166,6 +166,10 @@ pub struct HostName(String);
 pub struct HostNameError;
 
 impl HostName {
+    /// The longest one that a node can route, in characters: its edge asks who answers for `<host>.<address of a store>.inside.shopfleet`, and
+    /// 253 is the end of any name. Longer ones may lie in what was accepted before.
+    pub const LONGEST: usize = 220;
+
     /// The text.
     #[must_use]
     pub fn as_str(&self) -> &str {

@@ -15,7 +15,7 @@ class_of() {
         bad_input::* | browser::* | clients::* | tasks::* | explain::what_keeps_* | update::a_release_that_never_gets_ready_*) echo together ;;
         bad_days::* | docker_kills::* | engine_faults::* | uplink::*) echo apart ;;
         quickstart::a_second_run_*) echo alone ;;
-        buyers::* | drift::* | explain::* | hostile::* | isolation::* | lifecycle::* | load::* | quickstart::* | second_node::*) echo here ;;
+        buyers::* | connections::* | drift::* | explain::* | hostile::* | isolation::* | lifecycle::* | load::* | quickstart::* | second_node::*) echo here ;;
         kills::provisioning_* | update_kills::a_deletion_*) echo here ;;
         *) echo alone ;;
     esac

@@ -8,12 +8,9 @@ use serde_json::{Value, json};
 use crate::door::Door;
 use crate::fleet::Store;
 use crate::load::client::Site;
-use crate::wait::wait_every;
 
 /// Longer than a watch window and everything around it.
 const LIMIT: Duration = Duration::from_secs(600);
-/// Each look costs a process, and buyers are being measured on the same cores.
-const PAUSE: Duration = Duration::from_millis(250);
 
 /// An operation that has ended.
 #[derive(Debug)]
@@ -58,7 +55,6 @@ pub fn ask(door: &Door, store: &str, verb: &str, body: &Value) -> anyhow::Result
 /// Waits until an operation has ended.
 pub fn follow(door: &Door, id: &str, began: Instant) -> anyhow::Result<Ended> {
     let path = format!("/api/v1/operations/{id}");
-    let look = || Ok(door.call("GET", &path, None, &[])?.1);
     let ended = |operation: &Value| {
         matches!(
             operation["state"].as_str(),
@@ -66,7 +62,7 @@ pub fn follow(door: &Door, id: &str, began: Instant) -> anyhow::Result<Ended> {
         )
     };
     let what = format!("operation {id} ends");
-    let operation = wait_every(PAUSE, &what, LIMIT, look, ended)?;
+    let operation = door.wait(&path, &what, LIMIT, ended)?;
     let text = |name: &str| operation[name].as_str().unwrap_or_default().to_owned();
     Ok(Ended {
         state: text("state"),

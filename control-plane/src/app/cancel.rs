@@ -71,6 +71,7 @@ impl App {
                 };
                 self.amended(caller, action, what).await
             }
+            Instead::Withdraw => self.withdraw(caller, action, operation.kind).await,
             Instead::EndTask => {
                 let input = CancelTask {
                     operation: operation.id,

@@ -39,7 +39,7 @@ pub use input::*;
 pub(crate) use rollouts::update_of as rollout_update;
 pub use sealed::SealedWaiters;
 pub(crate) use sealed::waiter_key;
-pub(crate) use stores::KEPT_TASK_RUNS;
+pub(crate) use stores::{KEPT_TASK_RUNS, LONGEST_BASE_DOMAIN};
 pub use tasks::*;
 pub use view::*;
 pub use world::{RandomIds, SystemClock};

@@ -40,12 +40,25 @@ async fn tick(app: App) -> Result<(), DbError> {
     // Those that are there come first.
     stores.extend(tx.stores_awaiting_room(BATCH).await?);
     stores.extend(tx.unplaced_stores(BATCH).await?);
-    let requests: Vec<Request> = stores.iter().map(|store| request(&app, store)).collect();
+    let mut requests: Vec<Request> = Vec::with_capacity(stores.len());
+    for store in &stores {
+        let mut request = request(&app, store);
+        if request.wants == Wants::Grow {
+            let latest = tx.latest_operation(&store.id).await?;
+            request.since = latest.map(|operation| operation.created_at);
+        }
+        requests.push(request);
+    }
     let settings = &app.context().settings;
     let now = app.context().clock.now();
-    let nodes = candidates(&mut tx, settings.cpu_overcommit, now).await?;
+    let mut nodes = candidates(&mut tx, settings.cpu_overcommit, now).await?;
+    for holder in tx.stores_holding_room().await? {
+        for node in &mut nodes {
+            node.expects(&holder);
+        }
+    }
     let mut changed = false;
-    for (id, verdict) in place(&requests, nodes, settings.provisioning_per_node) {
+    for (id, verdict) in place(&requests, nodes, settings.provisioning_per_node, now) {
         let found = stores
             .iter()
             .zip(&requests)
@@ -72,21 +85,23 @@ fn request(app: &App, store: &Store) -> Request {
     if let Some(growth) = Request::growth(store) {
         return growth;
     }
+    // What was paused has given its reservation away, and is to have it again.
+    let reservation = if store.reserved == Reservation::default() {
+        // What cannot be rendered here takes next to nothing; its node says why it does not run.
+        let unknown = Reservation {
+            memory_bytes: 1,
+            cpu_millis: 0,
+        };
+        app.needs_of(store, &store.spec)
+            .map_or(unknown, |needs| needs.reserved)
+    } else {
+        store.reserved
+    };
     Request {
         store: store.id.clone(),
         organisation: store.organisation.clone(),
-        // What was paused has given its reservation away, and is to have it again.
-        reservation: if store.reserved == Reservation::default() {
-            // What cannot be rendered here takes next to nothing; its node says why it does not run.
-            let unknown = Reservation {
-                memory_bytes: 1,
-                cpu_millis: 0,
-            };
-            app.needs_of(store, &store.spec)
-                .map_or(unknown, |needs| needs.reserved)
-        } else {
-            store.reserved
-        },
+        reservation,
+        since: None,
         // Its data is there.
         pinned: match &store.placement {
             Some(placement) => Some(placement.node.clone()),

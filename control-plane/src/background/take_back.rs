@@ -42,6 +42,9 @@ pub(super) async fn look(app: &App, tx: &mut Tx, store: &Store) -> Result<(), Db
     let Some(serving) = serving(tx, store).await? else {
         return Ok(());
     };
+    if app.outgrown(store, &target(app, store, &serving).spec) {
+        return Ok(());
+    }
     let before = store.clone();
     let mut next = take_back(store, target(app, store, &serving));
     tx.revision_held_back(&store.id, wanted, setback.reason(), setback.message())
@@ -90,10 +93,9 @@ async fn serving(tx: &mut Tx, store: &Store) -> Result<Option<KeptRevision>, DbE
     if reported == wanted {
         return Ok(None);
     }
-    if reported != 0
-        && let Some(kept) = tx.revision(&store.id, reported).await?
-    {
-        return Ok(Some(kept));
+    if reported != 0 {
+        // One that is not known here, after a restore from a backup, is not guessed at.
+        return tx.revision(&store.id, reported).await;
     }
     let kept = tx.revisions(&store.id).await?;
     Ok(kept.into_iter().find(|revision| {

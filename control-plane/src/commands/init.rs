@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::token;
 use crate::{
-    app::App,
+    app::{App, LONGEST_BASE_DOMAIN},
     cli::Init,
     config::{Config, DatabaseUrl, FILE},
     db::Db,
@@ -103,11 +103,13 @@ fn database(options: &Init) -> anyhow::Result<Option<String>> {
     }
 }
 
-/// One label, such as `localhost`, or a domain.
+/// One label, such as `localhost`, or a domain, which leaves room for what comes before it in a store's host name.
 fn check_base_domain(name: &str) -> anyhow::Result<()> {
-    let probe = format!("shop.{name}");
-    probe
+    format!("shop.{name}")
         .parse::<shop_proto::HostName>()
-        .map(|_| ())
-        .with_context(|| format!("--base-domain {name}"))
+        .with_context(|| format!("--base-domain {name}"))?;
+    if name.len() > LONGEST_BASE_DOMAIN {
+        bail!("--base-domain {name}: a base domain has at most {LONGEST_BASE_DOMAIN} characters");
+    }
+    Ok(())
 }

@@ -383,6 +383,16 @@ impl Tx {
         Ok(stores)
     }
 
+    /// Stores with a change under way that holds more room than they take in the end.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn stores_holding_room(&mut self) -> Result<Vec<Store>, DbError> {
+        let sql = "SELECT * FROM stores WHERE room LIKE '%{\"held\":%' AND lifecycle <> 'deleted' AND node_id IS NOT NULL";
+        let rows = self.rows(sql, vec![]).await?;
+        rows.iter().map(store).collect()
+    }
+
     /// Stores whose node or agent has not yet acknowledged what they should be.
     ///
     /// # Errors

@@ -104,6 +104,12 @@ pub fn take_back(store: &Store, target: Target) -> Store {
     next
 }
 
+/// The next generation of a store whose last change waits for room: without it. Nothing of it was sent.
+#[must_use]
+pub fn withdraw(store: &Store, kind: OperationKind) -> Store {
+    changed(store, store.lifecycle, kind)
+}
+
 /// The maintenance page never waits: it is what an operator reaches for when an update goes wrong.
 const fn can_wait(kind: OperationKind) -> bool {
     matches!(

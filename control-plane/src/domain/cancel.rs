@@ -17,6 +17,8 @@ pub enum Instead {
     Undelete,
     /// An update before its switch: back to the revision that serves.
     BackTo(u64),
+    /// A change that waits for room and brings no revision: as if it had not been asked for.
+    Withdraw,
     /// A task run: it is ended.
     EndTask,
 }
@@ -47,6 +49,13 @@ pub fn cancel(store: &Store, operation: &Operation) -> Result<Instead, TooLate> 
     if operation.state.ended() {
         return Err(TooLate::Ended);
     }
+    if waits(store, operation) {
+        return Ok(if operation.kind.brings_revision() {
+            Instead::BackTo(store.ordered().1.revision.number)
+        } else {
+            Instead::Withdraw
+        });
+    }
     match operation.kind {
         OperationKind::Create | OperationKind::Start => Ok(Instead::Stop),
         OperationKind::Wake => Ok(Instead::Pause),
@@ -66,6 +75,13 @@ pub fn cancel(store: &Store, operation: &Operation) -> Result<Instead, TooLate> 
         | OperationKind::Release
         | OperationKind::Configure => Err(TooLate::AskOpposite),
     }
+}
+
+/// Whether nothing of it was sent, since its node has no room for it.
+fn waits(store: &Store, operation: &Operation) -> bool {
+    operation.kind.may_wait_for_room()
+        && operation.generation == store.generation
+        && store.room_awaited().is_some()
 }
 
 /// As the agent said last. While it says nothing of this update, nothing has moved.
@@ -95,8 +111,11 @@ fn update(store: &Store) -> Result<Instead, TooLate> {
 mod tests {
     use super::*;
     use crate::domain::{
+        amend::withdraw,
         operation::OperationState,
+        room::arrange,
         session::UpdateReport,
+        store::Reservation,
         testing::{operation, report, store},
     };
 
@@ -144,6 +163,35 @@ mod tests {
         store.spec.revision.number = 2;
         let active = operation(&store, OperationKind::Update, OperationState::Running);
         assert_eq!(cancel(&store, &active), Ok(Instead::BackTo(1)));
+    }
+
+    #[test]
+    fn what_waits_for_room_is_taken_back_whatever_the_store_does_meanwhile() {
+        let before = store();
+        for kind in [OperationKind::Scale, OperationKind::Update] {
+            let mut waiting = withdraw(&before, kind);
+            waiting.spec.revision.number = 2;
+            let more = Reservation {
+                memory_bytes: before.reserved.memory_bytes + 1,
+                ..before.reserved
+            };
+            arrange(&before, &mut waiting, more, true, |_| false);
+            // It shows the maintenance page, and so no revision serves.
+            let mut said = report(&before, "running");
+            said.serving_revision = 0;
+            waiting.report = Some(said);
+            let active = operation(&waiting, kind, OperationState::Pending);
+            let expected = match kind {
+                OperationKind::Scale => Instead::Withdraw,
+                _ => Instead::BackTo(1),
+            };
+            assert_eq!(cancel(&waiting, &active), Ok(expected), "{kind}");
+            // With its room it has begun.
+            let begun = waiting.granted();
+            assert!(cancel(&begun, &active).is_err(), "{kind}");
+            let older = operation(&before, kind, OperationState::Pending);
+            assert!(cancel(&waiting, &older).is_err(), "another one: {kind}");
+        }
     }
 
     #[test]

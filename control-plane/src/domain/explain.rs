@@ -358,6 +358,10 @@ fn not_taken(facts: &Facts<'_>) -> Option<Found> {
                 "shopctl node join",
                 "another host: this one's pool of addresses is used up",
             ),
+            "host_taken" => found.then(
+                "shopctl store list",
+                "which two stores have the host name; with one of them deleted it goes on by itself",
+            ),
             "node_disk" => found.then(
                 "shopctl node list",
                 "how full its disk is; with room it goes on by itself",

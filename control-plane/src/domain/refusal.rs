@@ -18,8 +18,9 @@ impl Refusal {
     #[must_use]
     pub fn of(code: &str) -> Self {
         match code {
-            // The node's disk could not be written; the agent's ledger, on the same disk, could not; all addresses are in use.
-            "node_disk" | "ledger_failed" | "no_subnet" => Self::Passing,
+            // The node's disk could not be written; the agent's ledger, on the same disk, could not; all addresses are in use; another store of
+            // the node, which may be about to go, has the host name.
+            "node_disk" | "ledger_failed" | "no_subnet" | "host_taken" => Self::Passing,
             _ => Self::Lasting,
         }
     }
@@ -47,7 +48,7 @@ mod tests {
 
     #[test]
     fn what_passes_by_itself_is_asked_again_and_nothing_else() {
-        for code in ["node_disk", "ledger_failed", "no_subnet"] {
+        for code in ["node_disk", "ledger_failed", "no_subnet", "host_taken"] {
             assert_eq!(Refusal::of(code), Refusal::Passing, "{code}");
         }
         for code in [

@@ -76,6 +76,15 @@ impl Store {
         }
     }
 
+    /// What it takes no more once its change is over.
+    #[must_use]
+    pub fn room_given_back(&self) -> Reservation {
+        match &self.room {
+            Some(Room::Held { after }) => self.reserved.beyond(*after),
+            _ => Reservation::default(),
+        }
+    }
+
     /// What node and agent are to hold now: a change that waits for room is not sent yet.
     #[must_use]
     pub fn ordered(&self) -> (Generation, &Spec) {

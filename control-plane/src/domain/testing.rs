@@ -100,6 +100,7 @@ pub(super) fn report(store: &Store, state: &str) -> StoreReport {
         drift: Vec::new(),
         lost_volumes: Vec::new(),
         maintenance: false,
+        data: None,
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use shop_plan::{AllowedImages, Permission};
 use shop_proto::{NodeId, StoreId};
 
@@ -15,6 +15,9 @@ use crate::domain::{
 
 /// Kept for the host itself, unless that were more than a quarter of what it has.
 const HOST_MEMORY: u64 = 1 << 30;
+/// What has waited for room on its node for so long is not overtaken there any more: what is smaller could take every bit of room that
+/// comes free, for ever. Several times as long as an update holds its room, so that two of them need not know of each other.
+pub const PATIENCE: SignedDuration = SignedDuration::from_mins(10);
 
 /// What a store waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +39,8 @@ pub struct Request {
     /// An operator chose the node.
     pub pinned: Option<NodeId>,
     pub wants: Wants,
+    /// When it was asked for; none: just now.
+    pub since: Option<Timestamp>,
     /// Images in place of the template's: the template's own, and the one that is to run.
     pub images: Vec<(String, String)>,
 }
@@ -50,8 +55,19 @@ impl Request {
             reservation: store.room_awaited()?,
             pinned: Some(store.placement.as_ref()?.node.clone()),
             wants: Wants::Grow,
+            since: None,
             images: Vec::new(),
         })
+    }
+
+    /// Whether it has waited for so long that nothing overtakes it on its node.
+    fn overdue(&self, nodes: &[Candidate], now: Timestamp) -> bool {
+        let mut nodes = nodes.iter();
+        let here = nodes.find(|node| self.pinned.as_ref() == Some(&node.node));
+        self.wants == Wants::Grow
+            && here
+                .zip(self.since)
+                .is_some_and(|(here, since)| here.keeps_room(self.reservation, since, now))
     }
 }
 
@@ -70,6 +86,10 @@ pub struct Candidate {
     pub admission: Admission,
     /// Images that may take the place of a template's own.
     pub allowed: AllowedImages,
+    /// What changes under way there hold, and give back when they are over.
+    pub passing: Reservation,
+    /// What room there is goes to a change that has waited for long.
+    pub kept: bool,
 }
 
 /// What becomes of a request.
@@ -86,6 +106,8 @@ pub enum Why {
     NoNodes,
     /// None has enough unreserved memory and CPU.
     NoCapacity,
+    /// What room there is on its node goes to somebody who has waited for long.
+    Behind,
     /// None allows the images that it is to run.
     ImageNotAllowed,
     /// Those with room have full disks.
@@ -102,7 +124,7 @@ impl Why {
     pub const fn code(self) -> &'static str {
         match self {
             Self::NoNodes => "no_nodes",
-            Self::NoCapacity => "no_capacity",
+            Self::NoCapacity | Self::Behind => "no_capacity",
             Self::ImageNotAllowed => "image_not_allowed",
             Self::DiskPressure => "disk_pressure",
             Self::NodeTripped => "node_tripped",
@@ -134,6 +156,11 @@ impl Why {
             (Self::NoCapacity, None) => format!(
                 "no node has {} MiB of memory and {cpu_millis} thousandths of a core left to reserve; join another node, or delete stores",
                 memory_bytes >> 20
+            ),
+            (Self::Behind, _) => format!(
+                "another store has waited for room on this node for more than {} minutes and goes first; make room there: pause or delete stores, or \
+                 cancel what waits: `shopctl operation list`",
+                PATIENCE.as_mins()
             ),
             (Self::ImageNotAllowed, _) => {
                 let images: Vec<&str> = request.images.iter().map(|(_, image)| image.as_str()).collect();
@@ -169,6 +196,8 @@ impl Candidate {
         Self {
             node: node.id.clone(),
             status: node.status(),
+            passing: Reservation::default(),
+            kept: false,
             free_memory: usable.saturating_sub(reserved.memory_bytes),
             free_cpu: cpu.saturating_sub(u64::from(reserved.cpu_millis)),
             memory,
@@ -186,31 +215,76 @@ impl Candidate {
         request.wants != Wants::Place || request.images.iter().all(allowed)
     }
 
-    /// Whether so much more can be reserved there.
-    #[must_use]
-    pub fn fits(&self, reservation: Reservation) -> bool {
+    /// Whether there is so much left to reserve.
+    fn has(&self, reservation: Reservation) -> bool {
         self.free_memory >= reservation.memory_bytes
             && self.free_cpu >= u64::from(reservation.cpu_millis)
     }
+
+    /// Whether so much more can be reserved there for what goes on without it, or is not there yet.
+    #[must_use]
+    pub fn fits(&self, reservation: Reservation) -> bool {
+        !self.kept && self.has(reservation)
+    }
+
+    /// Whether what waits there for so much room, and was asked for then, is not to be overtaken any more. Only while the room comes by
+    /// itself: nobody waits behind what waits for an operator.
+    #[must_use]
+    pub fn keeps_room(&self, wanted: Reservation, since: Timestamp, now: Timestamp) -> bool {
+        let memory = self.free_memory.saturating_add(self.passing.memory_bytes);
+        let cpu = self
+            .free_cpu
+            .saturating_add(u64::from(self.passing.cpu_millis));
+        now.duration_since(since) >= PATIENCE
+            && memory >= wanted.memory_bytes
+            && cpu >= u64::from(wanted.cpu_millis)
+    }
+
+    /// Counts on the room that a store's change under way gives back, if it is here.
+    pub fn expects(&mut self, holder: &Store) {
+        if holder
+            .placement
+            .as_ref()
+            .is_some_and(|it| it.node == self.node)
+        {
+            self.passing = self.passing.and(holder.room_given_back());
+        }
+    }
 }
 
-/// A verdict for every request. One that does not fit holds up nobody else.
+/// A verdict for every request. One that does not fit holds up nobody else, until it has waited for long ([`PATIENCE`]): then its node keeps
+/// the room for it that changes under way give back. A store that comes back, and serves nobody until then, never waits for that.
 #[must_use]
 pub fn place(
     requests: &[Request],
     mut nodes: Vec<Candidate>,
     starting_at_once: u32,
+    now: Timestamp,
 ) -> Vec<(StoreId, Verdict)> {
-    fair_order(requests)
+    let (mut overdue, others): (Vec<&Request>, Vec<&Request>) = requests
+        .iter()
+        .partition(|request| request.overdue(&nodes, now));
+    overdue.sort_by_key(|request| request.since);
+    let late = overdue.len();
+    overdue
         .into_iter()
-        .map(|request| {
+        .chain(fair_order(others))
+        .enumerate()
+        .map(|(index, request)| {
             let verdict = choose(request, &nodes, starting_at_once);
-            if let Verdict::Place(chosen) = &verdict
-                && let Some(node) = nodes.iter_mut().find(|node| node.node == *chosen)
-            {
-                node.free_memory -= request.reservation.memory_bytes;
-                node.free_cpu -= u64::from(request.reservation.cpu_millis);
-                node.starting += u32::from(request.wants != Wants::Grow);
+            let on = match &verdict {
+                Verdict::Place(chosen) => Some(chosen),
+                Verdict::Wait(Why::NoCapacity) if index < late => request.pinned.as_ref(),
+                Verdict::Wait(_) => None,
+            };
+            if let Some(node) = nodes.iter_mut().find(|node| Some(&node.node) == on) {
+                if matches!(verdict, Verdict::Place(_)) {
+                    node.free_memory -= request.reservation.memory_bytes;
+                    node.free_cpu -= u64::from(request.reservation.cpu_millis);
+                    node.starting += u32::from(request.wants != Wants::Grow);
+                } else {
+                    node.kept = true;
+                }
             }
             (request.store.clone(), verdict)
         })
@@ -218,15 +292,16 @@ pub fn place(
 }
 
 /// One of each organisation in turn; within one, as they came.
-fn fair_order(requests: &[Request]) -> Vec<&Request> {
+fn fair_order(requests: Vec<&Request>) -> Vec<&Request> {
     let mut queues: BTreeMap<&str, VecDeque<&Request>> = BTreeMap::new();
+    let count = requests.len();
     for request in requests {
         queues
             .entry(request.organisation.as_str())
             .or_default()
             .push_back(request);
     }
-    let mut order = Vec::with_capacity(requests.len());
+    let mut order = Vec::with_capacity(count);
     while !queues.is_empty() {
         queues.retain(|_, queue| {
             order.extend(queue.pop_front());
@@ -239,13 +314,14 @@ fn fair_order(requests: &[Request]) -> Vec<&Request> {
 fn choose(request: &Request, nodes: &[Candidate], starting_at_once: u32) -> Verdict {
     if request.wants == Wants::Grow {
         // It is there already: only room keeps it from going on.
-        return nodes
+        let here = nodes
             .iter()
-            .find(|node| request.pinned.as_ref() == Some(&node.node))
-            .filter(|node| node.fits(request.reservation))
-            .map_or(Verdict::Wait(Why::NoCapacity), |node| {
-                Verdict::Place(node.node.clone())
-            });
+            .find(|node| request.pinned.as_ref() == Some(&node.node));
+        return match here {
+            Some(node) if node.fits(request.reservation) => Verdict::Place(node.node.clone()),
+            Some(node) if node.kept => Verdict::Wait(Why::Behind),
+            _ => Verdict::Wait(Why::NoCapacity),
+        };
     }
     let reachable: Vec<&Candidate> = nodes
         .iter()
@@ -262,12 +338,17 @@ fn choose(request: &Request, nodes: &[Candidate], starting_at_once: u32) -> Verd
     if allowing.is_empty() {
         return Verdict::Wait(Why::ImageNotAllowed);
     }
+    let kept = allowing.iter().any(|node| node.kept);
     let with_room: Vec<&Candidate> = allowing
         .into_iter()
-        .filter(|node| node.fits(request.reservation))
+        .filter(|node| match request.wants {
+            Wants::Return => node.has(request.reservation),
+            _ => node.fits(request.reservation),
+        })
         .collect();
     if with_room.is_empty() {
-        return Verdict::Wait(Why::NoCapacity);
+        let behind = kept && request.pinned.is_some() && request.wants != Wants::Return;
+        return Verdict::Wait(if behind { Why::Behind } else { Why::NoCapacity });
     }
     let healthy: Vec<&Candidate> = with_room
         .into_iter()
@@ -307,181 +388,4 @@ fn choose(request: &Request, nodes: &[Candidate], starting_at_once: u32) -> Verd
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn node(id: &str, free_mib: u64) -> Candidate {
-        Candidate {
-            node: id.parse().unwrap(),
-            status: NodeStatus::Ready,
-            free_memory: free_mib << 20,
-            free_cpu: 8_000,
-            memory: 4096 << 20,
-            starting: 0,
-            admission: Admission::Free,
-            allowed: AllowedImages::builtin(),
-        }
-    }
-
-    fn request(store: &str, organisation: &str) -> Request {
-        Request {
-            store: format!("{store:a<12}").parse().unwrap(),
-            organisation: organisation.to_owned(),
-            reservation: Reservation {
-                memory_bytes: 512 << 20,
-                cpu_millis: 500,
-            },
-            pinned: None,
-            wants: Wants::Place,
-            images: Vec::new(),
-        }
-    }
-
-    fn verdict(request: &Request, nodes: Vec<Candidate>) -> Verdict {
-        place(std::slice::from_ref(request), nodes, 4).remove(0).1
-    }
-
-    #[test]
-    fn a_store_goes_where_its_images_are_allowed() {
-        let mut asked = request("s", "o");
-        let own = "shopfleet/refshop-php-fpm:1".to_owned();
-        asked.images = vec![(own, "example/php:8.2".to_owned())];
-        let (strict, mut open) = (node("n00001", 4000), node("n00002", 1000));
-        open.allowed = AllowedImages::told(["example/php"]);
-        assert_eq!(
-            verdict(&asked, vec![strict.clone()]),
-            Verdict::Wait(Why::ImageNotAllowed)
-        );
-        assert_eq!(
-            verdict(&asked, vec![strict.clone(), open.clone()]),
-            Verdict::Place(open.node)
-        );
-        // Its data is there; whether its image may still run is its node's to say.
-        asked.wants = Wants::Return;
-        assert_eq!(
-            verdict(&asked, vec![strict.clone()]),
-            Verdict::Place(strict.node)
-        );
-    }
-
-    #[test]
-    fn waits_with_the_reason() {
-        let asked = request("s", "o");
-        assert_eq!(verdict(&asked, vec![]), Verdict::Wait(Why::NoNodes));
-        let mut away = node("n00001", 4000);
-        away.status = NodeStatus::Unreachable;
-        assert_eq!(verdict(&asked, vec![away]), Verdict::Wait(Why::NoNodes));
-        assert_eq!(
-            verdict(&asked, vec![node("n00001", 511)]),
-            Verdict::Wait(Why::NoCapacity)
-        );
-        let mut no_cpu = node("n00001", 4000);
-        no_cpu.free_cpu = 499;
-        assert_eq!(
-            verdict(&asked, vec![no_cpu]),
-            Verdict::Wait(Why::NoCapacity)
-        );
-        let mut full = node("n00001", 4000);
-        full.status = NodeStatus::DiskPressure;
-        assert_eq!(
-            verdict(&asked, vec![full]),
-            Verdict::Wait(Why::DiskPressure)
-        );
-        let mut busy = node("n00001", 4000);
-        busy.starting = 4;
-        assert_eq!(verdict(&asked, vec![busy]), Verdict::Wait(Why::Queued));
-    }
-
-    #[test]
-    fn a_node_where_stores_fail_is_left_alone_then_tried_with_one() {
-        let asked = request("s", "o");
-        let mut bad = node("n00001", 4000);
-        bad.admission = Admission::Closed;
-        assert_eq!(
-            verdict(&asked, vec![bad.clone()]),
-            Verdict::Wait(Why::NodeTripped)
-        );
-        // Another one takes its stores, however full.
-        assert_eq!(
-            verdict(&asked, vec![bad.clone(), node("n00002", 600)]),
-            Verdict::Place("n00002".parse().unwrap())
-        );
-        // A store whose data is there comes back.
-        let mut back = request("s", "o");
-        back.wants = Wants::Return;
-        assert!(matches!(
-            verdict(&back, vec![bad.clone()]),
-            Verdict::Place(_)
-        ));
-        bad.admission = Admission::OnTrial;
-        let two = [request("a", "o"), request("b", "o")];
-        let verdicts: Vec<Verdict> = place(&two, vec![bad], 4)
-            .into_iter()
-            .map(|(_, verdict)| verdict)
-            .collect();
-        assert!(matches!(verdicts[0], Verdict::Place(_)));
-        assert_eq!(verdicts[1], Verdict::Wait(Why::Queued));
-    }
-
-    #[test]
-    fn spreads_and_never_overbooks() {
-        let requests: Vec<Request> = ["a", "b", "c", "d", "e"]
-            .map(|store| request(store, "o"))
-            .into();
-        let verdicts = place(
-            &requests,
-            vec![node("n00001", 1100), node("n00002", 1100)],
-            4,
-        );
-        let placed = |id: &str| {
-            verdicts
-                .iter()
-                .filter(|(_, verdict)| *verdict == Verdict::Place(id.parse().unwrap()))
-                .count()
-        };
-        assert_eq!((placed("n00001"), placed("n00002")), (2, 2));
-        assert_eq!(verdicts[4].1, Verdict::Wait(Why::NoCapacity));
-    }
-
-    #[test]
-    fn a_pinned_store_goes_nowhere_else() {
-        let mut asked = request("s", "o");
-        asked.pinned = Some("n00002".parse().unwrap());
-        let nodes = vec![node("n00001", 4000), node("n00002", 100)];
-        assert_eq!(verdict(&asked, nodes), Verdict::Wait(Why::NoCapacity));
-    }
-
-    #[test]
-    fn what_grows_waits_for_room_on_its_node_and_for_nothing_else() {
-        let mut growing = request("s", "o");
-        growing.wants = Wants::Grow;
-        growing.pinned = Some("n00001".parse().unwrap());
-        let mut busy = node("n00001", 512);
-        busy.starting = 9;
-        busy.status = NodeStatus::DiskPressure;
-        busy.admission = Admission::Closed;
-        assert!(matches!(verdict(&growing, vec![busy]), Verdict::Place(_)));
-        let elsewhere = vec![node("n00001", 511), node("n00002", 4000)];
-        assert_eq!(verdict(&growing, elsewhere), Verdict::Wait(Why::NoCapacity));
-        // Two want the last of it: one has it.
-        let mut other = growing.clone();
-        other.store = "taaaaaaaaaaa".parse().unwrap();
-        let verdicts = place(&[growing, other], vec![node("n00001", 1000)], 4);
-        assert!(matches!(verdicts[0].1, Verdict::Place(_)));
-        assert_eq!(verdicts[1].1, Verdict::Wait(Why::NoCapacity));
-    }
-
-    #[test]
-    fn one_organisation_does_not_starve_another() {
-        let mut requests: Vec<Request> = (0..6_u8)
-            .map(|index| request(&format!("a{index}"), "big"))
-            .collect();
-        requests.push(request("z", "small"));
-        let verdicts = place(&requests, vec![node("n00001", 1100)], 4);
-        let small = verdicts
-            .iter()
-            .find(|(store, _)| store.as_str().starts_with('z'))
-            .unwrap();
-        assert!(matches!(small.1, Verdict::Place(_)));
-    }
-}
+mod tests;

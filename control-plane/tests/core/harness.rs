@@ -380,6 +380,7 @@ impl Rig {
             drift: Vec::new(),
             lost_volumes: Vec::new(),
             maintenance: false,
+            data: None,
         }
     }
 

@@ -8,6 +8,7 @@ mod harness;
 mod life;
 #[path = "../support/memory.rs"]
 mod memory;
+mod outgrown;
 mod records;
 mod refusals;
 mod rollouts;

@@ -7,6 +7,8 @@ on_every_database! {
     the_last_room_is_taken_once_however_many_ask,
     what_goes_back_and_what_stops_never_waits,
     more_replicas_wait_and_what_can_never_fit_is_refused,
+    more_replicas_that_wait_are_taken_back,
+    what_has_waited_for_long_is_not_overtaken,
     a_rollout_begins_no_more_than_fits_and_counts_no_waiting_as_failure,
     an_aborted_rollout_leaves_nothing_waiting,
 }
@@ -340,6 +342,132 @@ mod body {
         rig.until_operation(&scale.id, "succeeded").await;
         let after = rig.store("shop").await;
         assert!(after.reserved.memory_bytes > each && after.room.is_none());
+        rig.stop().await;
+    }
+
+    fn scaled(count: u32) -> Amendment {
+        Amendment::Scale(BTreeMap::from([("php-fpm".to_owned(), count)]))
+    }
+
+    fn cancel(operation: &Operation) -> CancelOperation {
+        CancelOperation {
+            operation: operation.id.clone(),
+            ..CancelOperation::default()
+        }
+    }
+
+    pub async fn more_replicas_that_wait_are_taken_back(url: Option<&str>) {
+        let rig = Rig::start(url).await;
+        let (node, ids) = stores(&rig, &["shop", "other"]).await;
+        let before = rig.store("shop").await;
+        has(&rig, &node, 2 * before.reserved.memory_bytes + (1 << 20)).await;
+        // By its own cancel, and by asking for what was before.
+        for cancels in [true, false] {
+            let scale = amend(&rig, "shop", scaled(2)).await;
+            assert_eq!(
+                (scale.state.as_str(), scale.reason.as_str()),
+                ("pending", "no_capacity")
+            );
+            let explained = rig.app.explain_store("shop").await.unwrap();
+            let way = format!("shopctl operation cancel {}", scale.id);
+            assert!(
+                explained.next.iter().any(|next| next.command == way),
+                "{explained:?}"
+            );
+            let back = if cancels {
+                let back = rig.app.cancel_operation(&owner(), cancel(&scale)).await;
+                back.unwrap().operation
+            } else {
+                amend(&rig, "shop", scaled(1)).await
+            };
+            rig.until_operation(&scale.id, "cancelled").await;
+            let after = rig.store("shop").await;
+            assert_eq!(after.spec, before.spec);
+            assert_eq!((after.reserved, after.room), (before.reserved, None));
+            rig.report(&ids[0], "running").await;
+            rig.until_operation(&back.id, "succeeded").await;
+            assert!(
+                !told(&rig, &ids[0], scale.generation.get()),
+                "nothing of it was sent"
+            );
+        }
+        // What has begun is ended by asking for the opposite.
+        has(&rig, &node, 64 << 30).await;
+        let scale = amend(&rig, "shop", scaled(2)).await;
+        assert_eq!(scale.state.as_str(), "running");
+        let late = rig.app.cancel_operation(&owner(), cancel(&scale)).await;
+        assert_eq!(late.unwrap_err().code(), "not_cancellable");
+        rig.stop().await;
+    }
+
+    fn called(name: &str) -> Amendment {
+        Amendment::Update(UpdateStore {
+            parameters: BTreeMap::from([("shop_name".to_owned(), Some(name.to_owned()))]),
+            ..UpdateStore::default()
+        })
+    }
+
+    pub async fn what_has_waited_for_long_is_not_overtaken(url: Option<&str>) {
+        let rig = Rig::start(url).await;
+        let (node, ids) = stores(&rig, &["shop", "other", "third"]).await;
+        let more = besides(&rig, "other").await;
+        let each = rig.store("shop").await.reserved.memory_bytes;
+        has(&rig, &node, 3 * each + 2 * more).await;
+        let other = amend(&rig, "other", called("First")).await;
+        // It fits when that is over.
+        let large = amend(&rig, "shop", scaled(3)).await;
+        assert_eq!(large.reason, "no_capacity");
+        // What is smaller goes first meanwhile, one after the other.
+        rig.pass(std::time::Duration::from_secs(400));
+        let third = amend(&rig, "third", called("First")).await;
+        assert_eq!(
+            (other.state.as_str(), third.state.as_str()),
+            ("running", "running")
+        );
+        rig.report(&ids[1], "running").await;
+        rig.until_operation(&other.id, "succeeded").await;
+        rig.pass(std::time::Duration::from_secs(300));
+        let dry = AmendStore {
+            store: "other".to_owned(),
+            what: called("Second"),
+            dry_run: true,
+            ..AmendStore::default()
+        };
+        let Amended::Preview(preview) = rig.app.amend(&owner(), dry).await.unwrap() else {
+            panic!("it was only asked");
+        };
+        let first = |warning: &String| warning.contains("goes first");
+        assert!(preview.warnings.iter().any(first), "{preview:?}");
+        let small = amend(&rig, "other", called("Second")).await;
+        assert_eq!(
+            (small.state.as_str(), small.reason.as_str()),
+            ("pending", "no_capacity")
+        );
+        rig.until("it is told why", || async {
+            let found = rig.app.get_operation(&small.id).await.unwrap().operation;
+            match found.message.contains("goes first") {
+                true => Ok(()),
+                false => Err(format!("{found:?}")),
+            }
+        })
+        .await;
+        // There is its room; and for what waited behind it when there is more.
+        rig.report(&ids[2], "running").await;
+        rig.until_operation(&large.id, "running").await;
+        has(&rig, &node, 64 << 30).await;
+        rig.until_operation(&small.id, "running").await;
+        // What needs more than comes free by itself keeps nobody waiting.
+        rig.report(&ids[0], "running").await;
+        rig.until_operation(&large.id, "succeeded").await;
+        rig.report(&ids[1], "running").await;
+        rig.until_operation(&small.id, "succeeded").await;
+        let shop = rig.store("shop").await.reserved.memory_bytes;
+        has(&rig, &node, shop + 2 * each + more).await;
+        let never = amend(&rig, "shop", scaled(5)).await;
+        assert_eq!(never.reason, "no_capacity");
+        rig.pass(std::time::Duration::from_secs(660));
+        let third = amend(&rig, "third", called("Second")).await;
+        assert_eq!(third.state.as_str(), "running", "{third:?}");
         rig.stop().await;
     }
 

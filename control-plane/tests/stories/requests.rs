@@ -244,6 +244,14 @@ async fn each_wrong_request_has_its_code_and_place() {
             "host_shape",
         ),
         (
+            with(
+                "hosts",
+                json!([format!("{}example.com", "a23456789.".repeat(21))]),
+            ),
+            "/hosts/0",
+            "host_too_long",
+        ),
+        (
             with("hosts", json!(["a.example.com", "a.example.com"])),
             "/hosts/1",
             "host_twice",

@@ -1,6 +1,6 @@
 //! Where stores go, and why they wait.
 
-use shop_proto::wire::admin::v1 as api;
+use shop_proto::wire::admin::v1::{self as api, amend_store_request::What};
 
 use crate::{
     node::{Script, capacity},
@@ -92,6 +92,58 @@ async fn room_is_reserved_and_comes_back_with_a_delete() {
     until_waits(&world, &second.id, "no_capacity").await;
     api.delete("first").await;
     api.until_operation(&second.id, "succeeded").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_scale_out_that_waits_for_room_is_cancelled_over_both_apis() {
+    let world = World::start().await;
+    let api = &world.api;
+    let node = world.node("one").await;
+    for name in ["shop", "other"] {
+        let create = api.create(name).await;
+        api.until_operation(&create.id, "succeeded").await;
+    }
+    let before = api.store("shop").await.unwrap();
+    // What the node has beyond the host's share is exactly these two.
+    let both = 2 * before.reserved_memory_bytes;
+    let bytes = both + (both / 3).min(1 << 30);
+    node.change(|script| script.capacity.memory_bytes = bytes);
+    until("the node's room is known", async || {
+        let answer = api.grpc().list_nodes(api::ListNodesRequest {}).await;
+        let seen = answer.unwrap().into_inner().nodes.remove(0);
+        if seen.memory_bytes == bytes {
+            Ok(())
+        } else {
+            Err(format!("{seen:?}"))
+        }
+    })
+    .await;
+    for over_rest in [false, true] {
+        let scale = What::Scale(api::ScaleChange {
+            replicas: [("php-fpm".to_owned(), 2)].into(),
+        });
+        let scale = api.amend("shop", scale).await;
+        until_waits(&world, &scale.id, "no_capacity").await;
+        if over_rest {
+            let path = format!("/api/v1/operations/{}/cancel", scale.id);
+            let answer = api.rest("POST", &path, &[], None).await;
+            assert_eq!(answer.status, 202, "{:?}", answer.body);
+        } else {
+            let request = api::CancelOperationRequest {
+                id: scale.id.clone(),
+                ..api::CancelOperationRequest::default()
+            };
+            api.grpc().cancel_operation(request).await.unwrap();
+        }
+        api.until_operation(&scale.id, "cancelled").await;
+        api.until_store("shop", "it is as it was", |store| {
+            store.status == "running" && store.reason.is_empty()
+        })
+        .await;
+        let after = api.store("shop").await.unwrap();
+        assert_eq!(after.scale, before.scale);
+        assert_eq!(after.reserved_memory_bytes, before.reserved_memory_bytes);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

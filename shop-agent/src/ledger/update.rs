@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+pub use shop_plan::Schema;
 use shop_plan::StorePlan;
 use shop_proto::{Digest, Generation, ServiceName, Slot};
 
@@ -113,16 +114,6 @@ pub struct TakenBack {
     pub at_unix_ms: i64,
 }
 
-/// The newest database schema that a store's data has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Schema {
-    /// Its number.
-    pub schema: u32,
-    /// Oldest schema whose code works on it.
-    pub works_from: u32,
-}
-
 /// What must be remembered of a plan that has come into force.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Marks {
@@ -228,10 +219,7 @@ impl Marks {
     #[must_use]
     pub fn of(plan: &StorePlan) -> Self {
         Self {
-            schema: Schema {
-                schema: plan.schema(),
-                works_from: plan.works_from(),
-            },
+            schema: Schema::of(plan),
             shapes: plan
                 .services
                 .iter()
@@ -324,6 +312,16 @@ impl Entries {
     #[must_use]
     pub fn open_update(&self) -> Option<&Update> {
         self.update.as_ref().filter(|update| update.phase.open())
+    }
+
+    /// What the data is, or will be once a migration under way has ended well.
+    #[must_use]
+    pub fn data_to_come(&self) -> Option<Schema> {
+        let open = self.run_schemas.values().copied();
+        self.schema
+            .into_iter()
+            .chain(open)
+            .max_by_key(|it| it.schema)
     }
 
     /// A run begins, with what it makes of the database. One that was begun before stays what it was begun as.

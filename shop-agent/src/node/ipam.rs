@@ -7,6 +7,8 @@ use shop_plan::address;
 
 /// uids per store: agent, services, tasks, and room.
 pub const UIDS_PER_STORE: u32 = 64;
+/// uids of a node on a host with others: more stores than any host bears.
+pub const UIDS_PER_NODE: u32 = 1_000_000;
 /// How long a freed subnet rests: connections and caches that still know its addresses are gone by then.
 pub const QUARANTINE_MS: i64 = 10 * 60 * 1000;
 /// uids end below what unsigned 31-bit tools still understand.

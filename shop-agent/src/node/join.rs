@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 
 use super::{
     context::host_routes,
-    ipam::{self, CidrError, Exhausted},
+    ipam::{self, CidrError, Exhausted, UIDS_PER_NODE},
     paths::Paths,
     settings::NodeArgs,
     state::{
@@ -98,6 +98,18 @@ pub enum JoinError {
     /// The pool overlaps what the host routes.
     #[error("every address of --pool {0} is routed elsewhere on this host; choose another pool")]
     Overlap(String),
+    /// The uids are another node's of this host: the firewall knows edges by theirs.
+    #[error(
+        "first_uid_taken: node {node} on this host has the user ids from {first} on; join with --first-uid {free}"
+    )]
+    FirstUid {
+        /// Whose they are.
+        node: NodeId,
+        /// Its first.
+        first: u32,
+        /// One that is free.
+        free: u32,
+    },
 }
 
 /// The node this host is, joining first when it is none yet.
@@ -106,7 +118,12 @@ pub enum JoinError {
 /// See [`JoinError`].
 pub async fn open(args: &NodeArgs) -> Result<Joined, JoinError> {
     let record = match find(args)? {
-        Some(record) => record,
+        Some(record) => {
+            if let Some(error) = sharing(&nodes(args)?, Some(&record.id), record.first_uid) {
+                tracing::warn!(%error, "two nodes of this host share user ids: one's edge reaches the other's shops. Let one leave and join anew");
+            }
+            record
+        }
         None => join(args).await?,
     };
     let paths = Paths::new(&args.state_dir, &args.run_dir, &record.id);
@@ -134,22 +151,34 @@ pub async fn open(args: &NodeArgs) -> Result<Joined, JoinError> {
 /// # Errors
 /// When there are several and none was named.
 pub fn find(args: &NodeArgs) -> Result<Option<NodeRecord>, JoinError> {
-    let mut found = Vec::new();
-    for name in files::names(&args.state_dir)? {
-        let Ok(id) = name.parse::<NodeId>() else {
-            continue;
-        };
-        let paths = Paths::new(&args.state_dir, &args.run_dir, &id);
-        if let Some(record) = kept::<NodeRecord>(&paths.node_file())?
-            && args.name.as_ref().is_none_or(|name| *name == record.name)
-        {
-            found.push(record);
-        }
-    }
+    let mut found = nodes(args)?;
+    found.retain(|record| args.name.as_ref().is_none_or(|name| *name == record.name));
     if found.len() > 1 {
         return Err(JoinError::Several(args.state_dir.clone()));
     }
     Ok(found.pop())
+}
+
+/// All nodes kept under the state directory.
+fn nodes(args: &NodeArgs) -> Result<Vec<NodeRecord>, FileError> {
+    let names = files::names(&args.state_dir)?;
+    let ids = names.iter().filter_map(|name| name.parse::<NodeId>().ok());
+    let read = |id| kept(&Paths::new(&args.state_dir, &args.run_dir, &id).node_file());
+    ids.filter_map(|id| read(id).transpose()).collect()
+}
+
+/// Why these uids may not be a node's: another of this host has them.
+fn sharing(nodes: &[NodeRecord], own: Option<&NodeId>, first_uid: u32) -> Option<JoinError> {
+    let other = nodes
+        .iter()
+        .filter(|node| Some(&node.id) != own)
+        .find(|node| node.first_uid.abs_diff(first_uid) < UIDS_PER_NODE)?;
+    let last = nodes.iter().map(|node| node.first_uid).max();
+    Some(JoinError::FirstUid {
+        node: other.id.clone(),
+        first: other.first_uid,
+        free: last.unwrap_or_default().saturating_add(UIDS_PER_NODE),
+    })
 }
 
 /// Holds the state for this process alone.
@@ -164,6 +193,9 @@ pub fn lock(paths: &Paths) -> Result<File, JoinError> {
 }
 
 async fn join(args: &NodeArgs) -> Result<NodeRecord, JoinError> {
+    if let Some(error) = sharing(&nodes(args)?, None, args.first_uid) {
+        return Err(error);
+    }
     let token = token(args)?;
     let parsed: TokenText = token.expose_secret().parse()?;
     let pin = parsed.root_pin().ok_or(shop_proto::TokenError::Form)?;
@@ -274,4 +306,78 @@ fn token(args: &NodeArgs) -> Result<SecretString, JoinError> {
     };
     read.map_err(JoinError::TokenFile)?;
     Ok(SecretString::from(text.trim().to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::node::{ipam::Cidr, settings};
+
+    fn args(place: &Path, more: &[&str]) -> NodeArgs {
+        let place = place.to_str().unwrap();
+        let line = ["node", "--state-dir", place, "--run-dir", place];
+        settings::parsed(line.iter().chain(more))
+    }
+
+    /// A node beside which others want to join.
+    fn beside(place: &Path, first_uid: u32) {
+        let id: NodeId = "node01".parse().unwrap();
+        let paths = Paths::new(place, place, &id);
+        layout(&paths).unwrap();
+        let record = NodeRecord {
+            id,
+            name: "first".to_owned(),
+            root_pins: Vec::new(),
+            pool: "10.200.0.0/14".parse::<Cidr>().unwrap().into(),
+            first_uid,
+            names_subnet: serde_json::from_str("0").unwrap(),
+            operator_root_pin: None,
+        };
+        keep(&paths.node_file(), &record).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_second_node_of_a_host_has_users_of_its_own() {
+        let place = tempfile::tempdir().unwrap();
+        beside(place.path(), 200_000);
+        for taken in ["200000", "200064", "1199999"] {
+            let args = args(
+                place.path(),
+                &[
+                    "--name",
+                    "second",
+                    "--first-uid",
+                    taken,
+                    "--join-token-stdin",
+                ],
+            );
+            let error = open(&args).await.err().unwrap();
+            assert!(
+                matches!(
+                    &error,
+                    JoinError::FirstUid {
+                        free: 1_200_000,
+                        ..
+                    }
+                ),
+                "{error}"
+            );
+            assert!(error.to_string().starts_with("first_uid_taken: "));
+        }
+        // What was said helps: only the token is missing now.
+        let args = args(
+            place.path(),
+            &["--name", "second", "--first-uid", "1200000"],
+        );
+        assert!(matches!(open(&args).await, Err(JoinError::NoToken)));
+    }
+
+    #[test]
+    fn a_node_does_not_stand_in_its_own_way() {
+        let place = tempfile::tempdir().unwrap();
+        beside(place.path(), 200_000);
+        let args = args(place.path(), &[]);
+        let (own, all) = (find(&args).unwrap().unwrap(), nodes(&args).unwrap());
+        assert!(sharing(&all, Some(&own.id), own.first_uid).is_none());
+    }
 }

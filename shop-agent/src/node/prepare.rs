@@ -89,6 +89,7 @@ impl From<&AcceptError> for Reason {
             AcceptError::GenerationOutdated { .. } => "generation_outdated",
             AcceptError::ContentChanged => "content_changed",
             AcceptError::Retiring => "retiring",
+            AcceptError::HostTaken { .. } => "host_taken",
             AcceptError::Exhausted(_) => "no_subnet",
             AcceptError::File(_) => "node_disk",
         };

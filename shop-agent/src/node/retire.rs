@@ -4,11 +4,12 @@
 use std::{sync::Arc, time::Duration};
 
 use shop_plan::names::{self, label};
-use shop_proto::StoreId;
+use shop_proto::{HostName, StoreId};
 
 use super::{
     context::{Node, plan_of},
     docker::{EngineError, Observed, Scope},
+    edge,
     outbox::{Retirement, Stage},
     receipt::{self, Facts, Looked, Removed, Stop, Uids},
     replicas::ReplicaError,
@@ -73,6 +74,9 @@ pub async fn retire(node: &Node, tombstone: &Tombstone) -> Result<(), RetireErro
     };
     say(Stage::Removing, message);
     clear(node, store).await?;
+    if let Some(record) = &tombstone.remains {
+        forget_hosts(node, record).await?;
+    }
     let looked_for = prove(node, store).await?;
     let (id, at) = (store.clone(), jiff::Timestamp::now());
     let name = node.id.clone();
@@ -200,6 +204,22 @@ async fn clear(node: &Node, store: &StoreId) -> Result<(), RetireError> {
         files::remove_tree(&paths.sockets(&id))
     })
     .await??;
+    Ok(())
+}
+
+/// Certificates of its host names go with their keys. What cannot be removed is said and left: the directory is the edge's.
+async fn forget_hosts(node: &Node, record: &StoreRecord) -> Result<(), RetireError> {
+    let routed = edge::hosts(node);
+    let hosts = record.routed_hosts();
+    let hosts: Vec<HostName> = hosts
+        .filter(|host| !routed.contains_key(host.as_str()))
+        .cloned()
+        .collect();
+    let paths = Arc::new(node.paths.clone());
+    let removed = blocking(&paths, move |paths| edge::forget(paths, &hosts)).await?;
+    if let Err(error) = removed {
+        tracing::warn!(%error, store = %record.store, "a certificate of a store that is gone stays in the edge's storage");
+    }
     Ok(())
 }
 

@@ -3,13 +3,16 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
     sync::Arc,
 };
 
 use super::{
-    context::{Node, plan_of},
+    context::{Node, now_unix_ms, plan_of},
     edge::told,
-    names::{Answer, FILE, NamesFile},
+    names::{Answer, FILE, MAX_BYTES, NamesFile},
+    outbox::{Note, Severity},
     replicas::ReplicaError,
     state::{Serve, StoreRecord, files},
     tasks::blocking,
@@ -24,12 +27,16 @@ pub async fn publish(node: &Node) -> Result<(), ReplicaError> {
     let turn = node.publishing.acquire().await;
     let _turn = turn.map_err(|_| ReplicaError::Closed)?;
     let (file, hosts) = table(node);
+    let file = file.encode();
+    if file.len() as u64 > MAX_BYTES {
+        too_many(node, hosts.len());
+    }
     let paths = Arc::new(node.paths.clone());
     blocking(&paths, move |paths| {
         files::directory(&paths.names(), 0o755, None)?;
         // A host name is routed only while there is an answer for it.
         told::keep_only(paths, &hosts)?;
-        files::replace(&paths.names().join(FILE), &file.encode(), 0o644)?;
+        files::replace(&paths.names().join(FILE), &file, 0o644)?;
         told::add(paths, &hosts)
     })
     .await??;
@@ -45,12 +52,35 @@ pub async fn refresh(node: &Node) -> Result<(), ReplicaError> {
     let wanted = file.encode();
     let paths = Arc::new(node.paths.clone());
     let same = blocking(&paths, move |paths| {
-        told::says(paths, &hosts)
-            && files::read(&paths.names().join(FILE))
-                .is_ok_and(|found| found.as_deref() == Some(wanted.as_slice()))
+        told::says(paths, &hosts) && holds(&paths.names().join(FILE), &wanted)
     })
     .await?;
     if same { Ok(()) } else { publish(node).await }
+}
+
+/// However large it is: what is not the same is written anew.
+fn holds(path: &Path, wanted: &[u8]) -> bool {
+    let length = fs::metadata(path).map(|found| found.len());
+    length.is_ok_and(|length| length == wanted.len() as u64)
+        && fs::read(path).is_ok_and(|found| found == wanted)
+}
+
+/// The responder stays with what it knew: said at every change that it does not hear of.
+fn too_many(node: &Node, hosts: usize) {
+    tracing::error!(
+        hosts,
+        "the table of host names is too large to be read: changes of what is routed here have no effect"
+    );
+    node.outbox.note(Note {
+        store: None,
+        code: "too_many_host_names",
+        severity: Severity::Error,
+        message: format!(
+            "{hosts} host names are more than this node can route: buyers of stores that change from now on are not sent to them. \
+             Delete stores of this node, or make new ones on another"
+        ),
+        at_unix_ms: now_unix_ms(),
+    });
 }
 
 /// The names file, and the host names in it.

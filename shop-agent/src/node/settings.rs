@@ -41,7 +41,8 @@ pub struct NodeArgs {
     /// IPv4 network that the stores' addresses come from; fixed when the node joins.
     #[arg(long, default_value = "10.200.0.0/14")]
     pub pool: Cidr,
-    /// First user id of the first store; fixed when the node joins. The two below it are the edge's and the name responder's.
+    /// First user id of the first store; fixed when the node joins. The two below it are the edge's and the name responder's. Of two nodes on
+    /// one host, a million apart.
     #[arg(long, default_value_t = 200_000, value_parser = clap::value_parser!(u32).range(10_000..1_000_000_000))]
     pub first_uid: u32,
     /// Public-key hash of the operator root whose roster is trusted; fixed when the node joins.
@@ -82,4 +83,15 @@ fn pin(text: &str) -> Result<Digest, String> {
         .unwrap_or(text)
         .parse()
         .map_err(|error: shop_proto::DigestError| error.to_string())
+}
+
+/// A command line, as tests write it.
+#[cfg(test)]
+pub fn parsed(words: impl IntoIterator<Item = impl Into<std::ffi::OsString> + Clone>) -> NodeArgs {
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: NodeArgs,
+    }
+    <Line as clap::Parser>::parse_from(words).args
 }

@@ -205,12 +205,14 @@ impl<E: StoreEngine> Reconciler<E> {
             Fit::Known => orders.known = true,
             fit => self.coming(&order, fit, now),
         }
+        self.outgrown(&order);
         self.world.settle(now);
         let wall = Timestamp::now().as_millisecond();
         self.watch.follow(&self.entries, now, wall);
         self.count(now);
         self.notice_drift(&orders);
         let decided = self.decided(&orders, now);
+        self.world.left_undone(&decided.to_do);
         for step in decided.now {
             let next = Self::under_next(&orders, &self.input(&orders), &step);
             self.begin(orders.rendered(next), orders.beside(), step);
@@ -383,7 +385,7 @@ impl<E: StoreEngine> Reconciler<E> {
             return Ok(());
         }
         let order = Order::render(&self.store, accepted.clone())?;
-        self.fits_data(&order)?;
+        self.fits(&order, self.entries.data_to_come())?;
         self.may_run(&order).await?;
         let served = self.has_served();
         let recorded = self
@@ -405,25 +407,6 @@ impl<E: StoreEngine> Reconciler<E> {
         self.world.reordered();
         self.list_due = Instant::now();
         Ok(())
-    }
-
-    /// Refuses code that cannot work with what a migration has made of the data.
-    fn fits_data(&self, order: &Order) -> Result<(), Refusal> {
-        let plan = &order.rendered.plan;
-        let held = self.entries.schema;
-        match held.filter(|held| plan.schema() < held.schema.min(held.works_from)) {
-            None => Ok(()),
-            Some(held) => Err(Refusal {
-                generation: order.accepted.generation.get(),
-                code: "schema_too_new",
-                message: format!(
-                    "the database has schema {}, on which code for schema {} does not work; the oldest that does is {}",
-                    held.schema,
-                    plan.schema(),
-                    held.works_from
-                ),
-            }),
-        }
     }
 
     /// Whether the store has served, as far as a release before could tell.

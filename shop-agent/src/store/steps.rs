@@ -201,6 +201,8 @@ pub struct Steps {
     pub now: Vec<Step>,
     /// When to decide again, if nothing happens before.
     pub wake: Option<Instant>,
+    /// All that something is to be done about, now or when it is tried again.
+    pub to_do: BTreeSet<Target>,
 }
 
 impl Step {
@@ -362,6 +364,7 @@ pub fn steps(input: &Input<'_>, now: Instant) -> Steps {
     if drift != input.entries.drift {
         candidates.push(Step::NoteDrift(drift));
     }
+    let to_do = candidates.iter().map(Step::target).collect();
     // One step at a time acts on each thing: the first that was thought of.
     let mut taken = BTreeSet::new();
     candidates.retain(|step| {
@@ -371,6 +374,7 @@ pub fn steps(input: &Input<'_>, now: Instant) -> Steps {
         goal,
         now: candidates,
         wake: wake(input, goal, now),
+        to_do,
     }
 }
 

@@ -79,6 +79,8 @@ pub fn report(report: &Report) -> api::AgentMessage {
         update: changes.update.as_ref().map(update),
         held_back: changes.taken_back.as_ref().map(held_back),
         maintenance: changes.maintenance,
+        schema: changes.schema.map_or(0, |data| data.schema),
+        schema_works_from: changes.schema.map_or(0, |data| data.works_from),
         drift: report.drift.iter().map(drift).collect(),
         lost_volumes: report
             .lost_volumes

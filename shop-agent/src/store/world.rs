@@ -435,6 +435,25 @@ impl World {
         self.starts.get(key).copied().unwrap_or(0)
     }
 
+    /// Forgets what of our own doing failed and is not to be done any more. What ended badly by itself is remembered.
+    pub fn left_undone(&mut self, to_do: &BTreeSet<Target>) {
+        let ours = |target: &Target| {
+            matches!(
+                target,
+                Target::Ledger | Target::Runs | Target::Drift | Target::Logins | Target::Task(_)
+            )
+        };
+        let problems = self.problems.iter();
+        let over: Vec<Target> = problems
+            .filter(|(target, problem)| ours(target) && problem.exit.is_none())
+            .map(|(target, _)| target.clone())
+            .filter(|target| !to_do.contains(target) && !self.busy.contains(target))
+            .collect();
+        for target in over {
+            self.well(&target);
+        }
+    }
+
     /// Nothing is wrong with it any more.
     pub fn well(&mut self, target: &Target) {
         self.problems.remove(target);

@@ -337,6 +337,7 @@ impl Node {
             AcceptError::GenerationOutdated { .. } => "generation_outdated",
             AcceptError::ContentChanged => "content_changed",
             AcceptError::Retiring => "retiring",
+            AcceptError::HostTaken { .. } => "host_taken",
             AcceptError::Exhausted(_) => "exhausted",
             AcceptError::File(_) => "node_disk",
         })

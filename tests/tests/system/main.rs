@@ -7,6 +7,7 @@ mod bad_input;
 mod browser;
 mod buyers;
 mod clients;
+mod connections;
 mod demo;
 mod docker_kills;
 mod drift;

@@ -91,14 +91,15 @@ fn stores_serve_while_everything_of_ours_is_replaced_and_put_back() -> anyhow::R
         println!("at most {most} of {count} shop agents were down at once");
         assert!((1..=AGENTS_AT_ONCE).contains(&most), "{most}");
     }
-    let mut requests = 0;
+    let (mut requests, mut failed) = (0, Vec::new());
     for (store, load) in stores.iter().zip(loads) {
         let books = load.finish()?.books();
         requests += books.requests;
-        assert_eq!(books.failures, [], "{}", store.name);
+        failed.extend(books.failures.into_iter().map(|it| (&store.name, it)));
     }
     println!("{requests} requests at {count} stores");
     assert_eq!(services(&ids)?, before, "services were touched");
+    assert_eq!(failed, []);
     for store in &stores {
         fleet
             .ctl(&["store", "delete", &store.name, "--yes", "--now"])?

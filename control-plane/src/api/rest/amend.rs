@@ -299,25 +299,37 @@ impl Readable for Patch {
     }
 }
 
-/// Update a store
-///
-/// The new revision starts beside the one that serves, is checked, and takes over; a bad minute after that takes it back.
-#[utoipa::path(post, path = "/api/v1/stores/{store}/update", tag = "stores", operation_id = "update_store",
-    params(("store" = String, Path, description = "Name or id"), ChangeHeaders), request_body = Option<UpdateRequest>,
-    responses((status = 200, description = "What would happen", body = Preview),
-        (status = 202, description = "Accepted", body = Operation, headers(("location" = String, description = "The operation"))), Refusals))]
-pub(super) async fn update_store(
-    State(app): State<App>,
-    caller: Known,
-    Path(store): Path<String>,
-    conditions: Conditions,
-    Body(read): Body<Update>,
-) -> Result<Response, Refusal> {
-    read.checked()?
-        .0
-        .answer((app, caller), store, conditions)
-        .await
+/// A route for one kind of change.
+macro_rules! change {
+    ($(#[$doc:meta])* $name:ident, $path:literal, $request:ty, $read:ty) => {
+        $(#[$doc])*
+        #[utoipa::path(post, path = $path, tag = "stores",
+            params(("store" = String, Path, description = "Name or id"), ChangeHeaders), request_body = Option<$request>,
+            responses((status = 200, description = "What would happen", body = Preview),
+                (status = 202, description = "Accepted", body = Operation,
+                    headers(("location" = String, description = "The operation"))),
+                Refusals))]
+        pub(super) async fn $name(
+            State(app): State<App>,
+            caller: Known,
+            Path(store): Path<String>,
+            conditions: Conditions,
+            Body(read): Body<$read>,
+        ) -> Result<Response, Refusal> {
+            read.checked()?
+                .0
+                .answer((app, caller), store, conditions)
+                .await
+        }
+    };
 }
+
+change!(
+    /// Update a store
+    ///
+    /// The new revision starts beside the one that serves, is checked, and takes over; a bad minute after that takes it back.
+    update_store, "/api/v1/stores/{store}/update", UpdateRequest, Update
+);
 
 /// Show what an update would do
 #[utoipa::path(post, path = "/api/v1/stores/{store}/diff", tag = "stores", operation_id = "diff_store",
@@ -335,139 +347,48 @@ pub(super) async fn diff_store(
     asked.answer((app, caller), store, conditions).await
 }
 
-/// Roll a store back
-#[utoipa::path(post, path = "/api/v1/stores/{store}/rollback", tag = "stores", operation_id = "rollback_store",
-    params(("store" = String, Path, description = "Name or id"), ChangeHeaders), request_body = Option<RollbackRequest>,
-    responses((status = 200, description = "What would happen", body = Preview),
-        (status = 202, description = "Accepted", body = Operation, headers(("location" = String, description = "The operation"))), Refusals))]
-pub(super) async fn rollback_store(
-    State(app): State<App>,
-    caller: Known,
-    Path(store): Path<String>,
-    conditions: Conditions,
-    Body(read): Body<Rollback>,
-) -> Result<Response, Refusal> {
-    read.checked()?
-        .0
-        .answer((app, caller), store, conditions)
-        .await
-}
+change!(
+    /// Roll a store back
+    rollback_store, "/api/v1/stores/{store}/rollback", RollbackRequest, Rollback
+);
 
-/// Give generated secrets new values
-///
-/// Old and new values are both accepted until containers that never had the old ones serve; then the old ones are not any more.
-#[utoipa::path(post, path = "/api/v1/stores/{store}/rotate", tag = "stores", operation_id = "rotate_secrets",
-    params(("store" = String, Path, description = "Name or id"), ChangeHeaders), request_body = Option<RotateRequest>,
-    responses((status = 200, description = "What would happen", body = Preview),
-        (status = 202, description = "Accepted", body = Operation, headers(("location" = String, description = "The operation"))), Refusals))]
-pub(super) async fn rotate_secrets(
-    State(app): State<App>,
-    caller: Known,
-    Path(store): Path<String>,
-    conditions: Conditions,
-    Body(read): Body<Rotate>,
-) -> Result<Response, Refusal> {
-    read.checked()?
-        .0
-        .answer((app, caller), store, conditions)
-        .await
-}
+change!(
+    /// Give generated secrets new values
+    ///
+    /// Old and new values are both accepted until containers that never had the old ones serve; then the old ones are not any more.
+    rotate_secrets, "/api/v1/stores/{store}/rotate", RotateRequest, Rotate
+);
 
-/// Scale a store
-#[utoipa::path(post, path = "/api/v1/stores/{store}/scale", tag = "stores", operation_id = "scale_store",
-    params(("store" = String, Path, description = "Name or id"), ChangeHeaders), request_body = Option<ScaleRequest>,
-    responses((status = 200, description = "What would happen", body = Preview),
-        (status = 202, description = "Accepted", body = Operation, headers(("location" = String, description = "The operation"))), Refusals))]
-pub(super) async fn scale_store(
-    State(app): State<App>,
-    caller: Known,
-    Path(store): Path<String>,
-    conditions: Conditions,
-    Body(read): Body<Scale>,
-) -> Result<Response, Refusal> {
-    read.checked()?
-        .0
-        .answer((app, caller), store, conditions)
-        .await
-}
+change!(
+    /// Scale a store
+    scale_store, "/api/v1/stores/{store}/scale", ScaleRequest, Scale
+);
 
-/// Show or hide the maintenance page
-#[utoipa::path(post, path = "/api/v1/stores/{store}/maintenance", tag = "stores", operation_id = "set_maintenance",
-    params(("store" = String, Path, description = "Name or id"), ChangeHeaders), request_body = Option<MaintenanceRequest>,
-    responses((status = 200, description = "What would happen", body = Preview),
-        (status = 202, description = "Accepted", body = Operation, headers(("location" = String, description = "The operation"))), Refusals))]
-pub(super) async fn set_maintenance(
-    State(app): State<App>,
-    caller: Known,
-    Path(store): Path<String>,
-    conditions: Conditions,
-    Body(read): Body<Maintenance>,
-) -> Result<Response, Refusal> {
-    read.checked()?
-        .0
-        .answer((app, caller), store, conditions)
-        .await
-}
+change!(
+    /// Show or hide the maintenance page
+    set_maintenance, "/api/v1/stores/{store}/maintenance", MaintenanceRequest, Maintenance
+);
 
-/// Pause a store
-///
-/// Its containers stop, the edge says so, and its room on the node is free for others.
-#[utoipa::path(post, path = "/api/v1/stores/{store}/pause", tag = "stores", operation_id = "pause_store",
-    params(("store" = String, Path, description = "Name or id"), ChangeHeaders), request_body = Option<PlainRequest>,
-    responses((status = 200, description = "What would happen", body = Preview),
-        (status = 202, description = "Accepted", body = Operation, headers(("location" = String, description = "The operation"))), Refusals))]
-pub(super) async fn pause_store(
-    State(app): State<App>,
-    caller: Known,
-    Path(store): Path<String>,
-    conditions: Conditions,
-    Body(read): Body<Pause>,
-) -> Result<Response, Refusal> {
-    read.checked()?
-        .0
-        .answer((app, caller), store, conditions)
-        .await
-}
+change!(
+    /// Pause a store
+    ///
+    /// Its containers stop, the edge says so, and its room on the node is free for others.
+    pause_store, "/api/v1/stores/{store}/pause", PlainRequest, Pause
+);
 
-/// Wake a paused store
-///
-/// It waits when its node has no room for it any more.
-#[utoipa::path(post, path = "/api/v1/stores/{store}/wake", tag = "stores", operation_id = "wake_store",
-    params(("store" = String, Path, description = "Name or id"), ChangeHeaders), request_body = Option<PlainRequest>,
-    responses((status = 200, description = "What would happen", body = Preview),
-        (status = 202, description = "Accepted", body = Operation, headers(("location" = String, description = "The operation"))), Refusals))]
-pub(super) async fn wake_store(
-    State(app): State<App>,
-    caller: Known,
-    Path(store): Path<String>,
-    conditions: Conditions,
-    Body(read): Body<Wake>,
-) -> Result<Response, Refusal> {
-    read.checked()?
-        .0
-        .answer((app, caller), store, conditions)
-        .await
-}
+change!(
+    /// Wake a paused store
+    ///
+    /// It waits when its node has no room for it any more.
+    wake_store, "/api/v1/stores/{store}/wake", PlainRequest, Wake
+);
 
-/// Hold a store
-///
-/// What somebody changes by hand is shown and left alone until the hold ends.
-#[utoipa::path(post, path = "/api/v1/stores/{store}/hold", tag = "stores", operation_id = "hold_store",
-    params(("store" = String, Path, description = "Name or id"), ChangeHeaders), request_body = Option<HoldRequest>,
-    responses((status = 200, description = "What would happen", body = Preview),
-        (status = 202, description = "Accepted", body = Operation, headers(("location" = String, description = "The operation"))), Refusals))]
-pub(super) async fn hold_store(
-    State(app): State<App>,
-    caller: Known,
-    Path(store): Path<String>,
-    conditions: Conditions,
-    Body(read): Body<Hold>,
-) -> Result<Response, Refusal> {
-    read.checked()?
-        .0
-        .answer((app, caller), store, conditions)
-        .await
-}
+change!(
+    /// Hold a store
+    ///
+    /// What somebody changes by hand is shown and left alone until the hold ends.
+    hold_store, "/api/v1/stores/{store}/hold", HoldRequest, Hold
+);
 
 /// Release a held store
 #[utoipa::path(delete, path = "/api/v1/stores/{store}/hold", tag = "stores", operation_id = "release_store",

@@ -17,7 +17,7 @@ use crate::{
     db::Tx,
     domain::{
         access::Caller,
-        amend::{AmendRefusal, Target, amend},
+        amend::{AmendRefusal, Target, amend, withdraw},
         change::{Decision, Refusal, decide},
         operation::{Operation, OperationKind},
         revision::{KeptRevision, RevisionState},
@@ -85,7 +85,12 @@ impl App {
             store.withdrawn()
         };
         let mut worked = self.work_out(&mut tx, &base, &input.what).await?;
-        let decision = self.decide_amendment(&base, latest.as_ref(), kind, &worked);
+        let mut decision = self.decide_amendment(&base, latest.as_ref(), kind, &worked);
+        // To ask for what was before, in the way in which something that waits was asked for, takes that back.
+        let withdrawn = !kind.brings_revision() && store.room_awaited().is_some();
+        if withdrawn && matches!(decision, Ok(Decision::Ongoing)) {
+            decision = Ok(Decision::Change(Box::new(withdraw(&store, kind))));
+        }
         let demand = self.demand(&mut tx, &store, kind, &worked).await?;
         let refusal = self
             .refusals(
@@ -232,6 +237,16 @@ impl App {
         })
     }
 
+    /// Whether a store's code could not run on its database any more, as its agent said last: on whichever way it would come there. What
+    /// cannot be rendered here is refused elsewhere.
+    pub(crate) fn outgrown(&self, store: &Store, next: &Spec) -> bool {
+        let data = store.report.as_ref().and_then(|report| report.data);
+        data.is_some_and(|data| {
+            let planned = self.planned(store, &next.revision);
+            planned.is_ok_and(|(_, plan)| !data.carries(&plan))
+        })
+    }
+
     /// What the decision itself cannot see: the database's way back, and the room on the node.
     async fn refusals(
         &self,
@@ -251,6 +266,15 @@ impl App {
             Ok(Decision::Change(_)) => {}
             Ok(_) => return Ok(None),
         }
+        let target = &worked.target;
+        if !matches!(what, Amendment::Pause) && self.outgrown(store, &target.spec) {
+            let revision = &target.spec.revision;
+            return Ok(Some(preview::too_new(
+                store,
+                revision,
+                &target.template_version,
+            )));
+        }
         let allowed = match what {
             Amendment::Update(update) => update.allow_irreversible,
             Amendment::Rollback {
@@ -259,7 +283,7 @@ impl App {
             _ => return Ok(demand.refused(store)),
         };
         for transition in demand.transitions() {
-            if let Some(refused) = preview::database(store, &worked.target, transition, allowed) {
+            if let Some(refused) = preview::database(store, target, transition, allowed) {
                 return Ok(Some(refused));
             }
         }

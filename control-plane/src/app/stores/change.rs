@@ -1,18 +1,20 @@
 //! Start, stop, restart: each a new generation, and an operation that takes the place of the one under way.
 
 use jiff::Timestamp;
-use shop_proto::Digest;
+use serde::Serialize;
+use shop_proto::{Digest, RunState};
 
-use super::{allowed, check_key, check_reason, remember, replay};
+use super::{allowed, check_key, check_reason, preview, remember, replay};
 use crate::{
     app::{App, AppError, OperationView, StoreAction},
     db::Tx,
     domain::{
         access::Caller,
+        amend::withdraw,
         change::{Decision, Refusal, decide},
         operation::{Deadline, Operation, OperationKind, OperationState},
         progress::cancelled,
-        store::{IllegalTransition, Store},
+        store::{IllegalTransition, Lifecycle, Store},
     },
     operations::settle,
     policy::placement::{Request, Why},
@@ -27,6 +29,16 @@ pub(super) struct Decided {
     /// Its newest operation.
     pub latest: Option<Operation>,
     pub decision: Decision,
+}
+
+/// What is the same whenever a request comes again under its key.
+fn asked(kind: OperationKind, input: &StoreAction) -> impl Serialize {
+    (
+        kind.as_str(),
+        &input.store,
+        &input.reason,
+        input.if_generation,
+    )
 }
 
 impl App {
@@ -73,15 +85,35 @@ impl App {
         input: StoreAction,
         kind: OperationKind,
     ) -> Result<OperationView, AppError> {
-        let asked = (
-            kind.as_str(),
-            &input.store,
-            &input.reason,
-            input.if_generation,
-        );
-        let request = Digest::of_value(&asked);
+        let request = Digest::of_value(&asked(kind, &input));
         self.change_with(caller, input, kind, request, |store, latest, _| {
             decide(store, latest, kind).map_err(|refusal| refused(store, refusal))
+        })
+        .await
+    }
+
+    /// Takes back a change that waits for room. Nothing of it was sent.
+    ///
+    /// # Errors
+    /// As [`App::start_store`]; and when it has got its room meanwhile.
+    pub(in crate::app) async fn withdraw(
+        &self,
+        caller: &Caller,
+        input: StoreAction,
+        kind: OperationKind,
+    ) -> Result<OperationView, AppError> {
+        let request = Digest::of_value(&("withdraw", asked(kind, &input)));
+        self.change_with(caller, input, kind, request, |store, _, _| {
+            if store.room_awaited().is_some() {
+                return Ok(Decision::Change(Box::new(withdraw(store, kind))));
+            }
+            Err(AppError::conflict(
+                "too_late",
+                format!(
+                    "there is room for the {kind} of store {} now, and it has begun; ask for the opposite: a newer request takes its place",
+                    store.name
+                ),
+            ))
         })
         .await
     }
@@ -151,6 +183,14 @@ impl App {
         let operation = match (decision, latest) {
             (Decision::Ongoing, Some(latest)) => latest,
             (Decision::Change(next), latest) => {
+                // What is to rest runs no code, and data that was to go is kept whatever it has become.
+                let runs = next.lifecycle == Lifecycle::Live(RunState::Running)
+                    && kind != OperationKind::Undelete;
+                if runs && self.outgrown(&store, &next.spec) {
+                    let revision = &next.spec.revision;
+                    let refused = preview::too_new(&store, revision, &next.template_version);
+                    return Err(AppError::conflict(refused.code, refused.message));
+                }
                 if let Some(active) = latest.filter(|latest| !latest.state.ended()) {
                     tx.save_operation(&mut cancelled(&active, kind, now))
                         .await?;

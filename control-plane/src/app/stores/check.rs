@@ -173,6 +173,14 @@ fn hosts(app: &App, texts: &[String], problems: &mut Vec<Problem>) -> Vec<(usize
         let pointer = format!("/hosts/{index}");
         match text.parse::<HostName>() {
             Err(error) => problems.push(Problem::at(pointer, "host_shape", error.to_string())),
+            Ok(host) if host.as_str().len() > HostName::LONGEST => problems.push(Problem::at(
+                pointer,
+                "host_too_long",
+                format!(
+                    "a host name of a store has at most {} characters",
+                    HostName::LONGEST
+                ),
+            )),
             Ok(host) if host.as_str() == base || host.as_str().ends_with(&format!(".{base}")) => {
                 problems.push(Problem::at(
                     pointer,

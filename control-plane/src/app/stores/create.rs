@@ -24,6 +24,10 @@ use crate::{
 
 /// Characters that keep host names of one store name apart when it is given again later.
 const HOST_SUFFIX: usize = 4;
+/// Characters of the longest store name.
+const STORE_NAME: usize = 40;
+/// Characters of the longest base domain that every store's own host name fits under, with its hyphen and its dot.
+pub(crate) const LONGEST_BASE_DOMAIN: usize = HostName::LONGEST - STORE_NAME - HOST_SUFFIX - 2;
 
 impl App {
     /// Accepts a new store. It is on its way when this answers; the operation says how far.

@@ -17,6 +17,7 @@ mod rotation;
 mod target;
 mod tasks;
 
+pub(crate) use create::LONGEST_BASE_DOMAIN;
 pub(crate) use tasks::KEPT as KEPT_TASK_RUNS;
 
 use jiff::Timestamp;

@@ -36,6 +36,18 @@ pub(super) async fn origins(tx: &mut Tx, store: &Store) -> Result<Vec<Revision>,
     Ok(origins)
 }
 
+/// Code that cannot run on what the store's database has become.
+pub(super) fn too_new(store: &Store, revision: &Revision, template_version: &str) -> Refused {
+    Refused {
+        code: "schema_too_new",
+        message: format!(
+            "the database of store {} was changed for good by a newer version, and {}@{template_version} cannot run on it; \
+             stay, or update to a newer version: `shopctl template list`",
+            store.name, revision.template
+        ),
+    }
+}
+
 /// Whether the database lets a store go there.
 pub(super) fn database(
     store: &Store,
@@ -44,18 +56,10 @@ pub(super) fn database(
     irreversible_allowed: bool,
 ) -> Option<Refused> {
     let name = &store.name;
-    let to = format!(
-        "{}@{}",
-        target.spec.revision.template, target.template_version
-    );
+    let revision = &target.spec.revision;
+    let to = format!("{}@{}", revision.template, target.template_version);
     if transition.back_refused {
-        return Some(Refused {
-            code: "schema_too_new",
-            message: format!(
-                "the database of store {name} was changed for good by a newer version, and {to} cannot run on it; \
-                 stay, or update to a newer version: `shopctl template list`"
-            ),
-        });
+        return Some(too_new(store, revision, &target.template_version));
     }
     if transition.migration == Migration::Irreversible && !irreversible_allowed {
         return Some(Refused {

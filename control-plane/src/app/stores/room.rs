@@ -1,5 +1,6 @@
 //! What a change takes of its store's node while it is under way: web and php-fpm of the old revision run beside those of the new one.
 
+use jiff::Timestamp;
 use shop_plan::{StorePlan, Transition};
 use shop_proto::{RunState, Spec};
 
@@ -17,6 +18,9 @@ use crate::{
     },
     policy::placement::Candidate,
 };
+
+/// Stores that wait of which it is asked since when.
+const LOOKED_AT: u32 = 500;
 
 /// Where a change begins: a revision that may serve, rendered, and what leads from it to what is wanted.
 struct Origin {
@@ -83,8 +87,13 @@ impl App {
                 .unwrap_or_default();
             let overcommit = self.context().settings.cpu_overcommit;
             let at = self.context().clock.now();
+            let mut now = Candidate::of(&found, reserved, 0, overcommit, at);
+            for holder in tx.stores_holding_room().await? {
+                now.expects(&holder);
+            }
+            now.kept = kept_for_another(tx, store, &now, at).await?;
             node = Some(Here {
-                now: Candidate::of(&found, reserved, 0, overcommit, at),
+                now,
                 empty: Candidate::of(&found, Reservation::default(), 0, overcommit, at),
                 name: found.name,
             });
@@ -128,6 +137,12 @@ impl Demand {
     pub(super) fn warning(&self, store: &Store) -> Option<String> {
         let here = self.node.as_ref()?;
         let more = self.more(store)?;
+        if here.now.kept {
+            return Some(format!(
+                "it would wait: another store has waited for room on node {} for long, and goes first",
+                here.name
+            ));
+        }
         (!here.now.fits(more)).then(|| {
             format!(
                 "it would wait for room: node {} has {} MiB of memory and {} thousandths of a core left to reserve, and meanwhile this takes {} MiB \
@@ -155,6 +170,29 @@ impl Demand {
         let more = self.peak.beyond(store.reserved);
         (self.kind.may_wait_for_room() && store.reserved != none && more != none).then_some(more)
     }
+}
+
+/// Whether a change of another store has waited for room on a node for so long that nothing overtakes it there.
+async fn kept_for_another(
+    tx: &mut Tx,
+    store: &Store,
+    here: &Candidate,
+    now: Timestamp,
+) -> Result<bool, AppError> {
+    for other in tx.stores_awaiting_room(LOOKED_AT).await? {
+        let node = other.placement.as_ref().map(|it| &it.node);
+        let Some(wanted) = other.room_awaited().filter(|_| node == Some(&here.node)) else {
+            continue;
+        };
+        if other.id == store.id {
+            continue;
+        }
+        let latest = tx.latest_operation(&other.id).await?;
+        if latest.is_some_and(|operation| here.keeps_room(wanted, operation.created_at, now)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// What runs of two revisions when both slots stand. Of the services that are in neither slot there is one.

@@ -134,18 +134,15 @@ fn room_awaited(facts: &Facts<'_>, found: Found) -> Found {
         Some(left) => found.shown_by(format!("node {} has {} left", left.node, room(left.free))),
         None => found,
     };
-    let found = found.then(
-        "shopctl store list",
-        "what could be paused or deleted on its node",
-    );
-    if kind.brings_revision() {
-        found.then(
-            format!("shopctl operation cancel {}", operation.id),
-            "take the change back",
+    found
+        .then(
+            "shopctl store list",
+            "what could be paused or deleted on its node",
         )
-    } else {
-        found
-    }
+        .then(
+            format!("shopctl operation cancel {}", operation.id),
+            "take the change back: nothing of it has begun",
+        )
 }
 
 fn serving(report: &StoreReport, store: &Store) -> u64 {

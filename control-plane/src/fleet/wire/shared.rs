@@ -1,5 +1,6 @@
 //! What both sessions carry, and the bounds of everything that comes from outside.
 
+use shop_plan::Schema;
 use shop_proto::{
     Digest, ReplicaKey, Spec, StoreId,
     wire::{
@@ -129,6 +130,8 @@ pub fn report(report: api::StoreReport) -> Result<StoreReport, WireError> {
         drift,
         lost_volumes,
         maintenance,
+        schema,
+        schema_works_from,
     } = report;
     Ok(StoreReport {
         generation,
@@ -172,6 +175,10 @@ pub fn report(report: api::StoreReport) -> Result<StoreReport, WireError> {
             .map(|volume| text(volume, SHORT, "report.lost_volumes"))
             .collect::<Result<_, _>>()?,
         maintenance,
+        data: (schema != 0).then_some(Schema {
+            schema,
+            works_from: schema_works_from,
+        }),
     })
 }
 

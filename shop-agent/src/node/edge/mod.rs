@@ -12,6 +12,7 @@ mod drain;
 pub mod fuzzing;
 mod plan;
 mod side;
+mod storage;
 pub mod told;
 
 use std::{
@@ -33,7 +34,7 @@ use self::{
     plan::{Make, Seen, Step, View},
     side::Side,
 };
-pub use self::{certificates::warm, side::Standing};
+pub use self::{certificates::warm, side::Standing, storage::forget};
 use super::{
     context::{Node, now_unix_ms},
     docker::{EngineError, UnixHttpError, unix_request},

@@ -148,20 +148,13 @@ impl Standing {
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
-
     use super::*;
-
-    #[derive(Parser)]
-    struct Line {
-        #[command(flatten)]
-        args: NodeArgs,
-    }
+    use crate::node::settings;
 
     fn inner(side: Side, http: u16, https: u16) -> [u16; 2] {
         let words = ["node", "--edge-http", &http.to_string(), "--edge-https"].map(str::to_owned);
         let words = words.into_iter().chain([https.to_string()]);
-        let args = Line::parse_from(words).args;
+        let args = settings::parsed(words);
         let ports = side.ports(&args);
         assert_eq!(ports.map(|it| it.public), [http, https]);
         ports.map(|it| it.inner)

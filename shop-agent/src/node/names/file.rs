@@ -15,8 +15,8 @@ use shop_plan::address;
 pub const FILE: &str = "names.json";
 /// Version of its form.
 const FORMAT: u32 = 1;
-/// The largest file that is read.
-const MAX_BYTES: u64 = 8 << 20;
+/// The largest file that is read: some thirty thousand host names.
+pub const MAX_BYTES: u64 = 8 << 20;
 
 /// Who answers for a host name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -125,7 +125,16 @@ impl Held {
             return;
         };
         let seen = (found.ino(), found.mtime(), found.mtime_nsec(), found.size());
-        if self.seen == Some(seen) || found.size() > MAX_BYTES {
+        if self.seen == Some(seen) {
+            return;
+        }
+        if found.size() > MAX_BYTES {
+            self.seen = Some(seen);
+            tracing::error!(
+                bytes = found.size(),
+                most = MAX_BYTES,
+                "the names file is too large; the last one stays"
+            );
             return;
         }
         let file = std::fs::read(&self.path)

@@ -14,7 +14,7 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use clap::Args;
 
-pub use file::{Answer, FILE, NamesFile};
+pub use file::{Answer, FILE, MAX_BYTES, NamesFile};
 
 /// Suffix of the names that the edge asks for: `<host>.names.shopfleet`.
 pub const SUFFIX: &str = "names.shopfleet";

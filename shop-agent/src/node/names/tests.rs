@@ -1,7 +1,11 @@
 //! The responder over real sockets.
 
-use std::{collections::BTreeMap, net::SocketAddr};
+use std::{
+    collections::BTreeMap,
+    net::{Ipv4Addr, SocketAddr},
+};
 
+use shop_proto::HostName;
 use simple_dns::{CLASS, Name, Packet, QCLASS, QTYPE, Question, RCODE, TYPE, rdata::RData};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -9,7 +13,7 @@ use tokio::{
 };
 
 use super::{
-    Answer, FILE, NamesFile,
+    Answer, FILE, INSIDE, MAX_BYTES, NamesFile, SUFFIX,
     ask::Ask,
     dns::{Responder, reply},
     file::Table,
@@ -17,7 +21,7 @@ use super::{
 };
 use crate::durable::replace;
 
-const PAGE: std::net::Ipv4Addr = std::net::Ipv4Addr::new(10, 200, 0, 2);
+const PAGE: Ipv4Addr = Ipv4Addr::new(10, 200, 0, 2);
 
 fn write(directory: &std::path::Path, hosts: &[(&str, Answer)]) {
     let hosts: BTreeMap<String, Answer> = hosts
@@ -67,6 +71,15 @@ async fn ask(server: SocketAddr, name: &str) -> (RCODE, Vec<String>, Vec<u32>) {
     let mut buffer = [0; 512];
     let length = socket.recv(&mut buffer).await.unwrap();
     read(&buffer[..length])
+}
+
+/// What the edge asks for is a name, too.
+#[test]
+fn the_longest_host_name_can_be_asked_for() {
+    let longest = "x".repeat(HostName::LONGEST);
+    let inside = format!("{longest}.{}.{INSIDE}", Ipv4Addr::from([100; 4]));
+    let outside = format!("{longest}.{SUFFIX}");
+    assert_eq!(inside.len().max(outside.len()), 253);
 }
 
 #[tokio::test]
@@ -231,4 +244,20 @@ async fn only_routed_host_names_may_have_a_certificate_and_only_so_often() {
         );
     }
     serve.abort();
+}
+
+#[test]
+fn a_file_that_is_too_large_changes_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let table = Table::new(directory.path().join(FILE));
+    let answers = || ["a.localhost", "b.localhost"].map(|host| table.answer(host).is_some());
+    write(directory.path(), &[("a.localhost", Answer::Nothing)]);
+    assert_eq!(answers(), [true, false]);
+    let hosts = BTreeMap::from([("b.localhost".to_owned(), Answer::Nothing)]);
+    let mut large = NamesFile::new(hosts, BTreeMap::new()).encode();
+    large.resize(usize::try_from(MAX_BYTES).unwrap() + 1, b' ');
+    replace(&directory.path().join(FILE), &large).unwrap();
+    assert_eq!(answers(), [true, false]);
+    write(directory.path(), &[("b.localhost", Answer::Nothing)]);
+    assert_eq!(answers(), [false, true]);
 }

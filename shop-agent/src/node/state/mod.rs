@@ -12,7 +12,7 @@ use std::{
 };
 
 use shop_plan::NetworkName;
-use shop_proto::{Digest, Generation, Spec, StoreId};
+use shop_proto::{Digest, Generation, HostName, Spec, StoreId};
 
 pub use record::{
     Accepted, AgentKeys, Intent, NodeRecord, Quarantine, Resting, RosterRecord, Serve, StoreRecord,
@@ -57,6 +57,14 @@ pub enum AcceptError {
     /// The store is being removed here.
     #[error("the store is being removed from this node")]
     Retiring,
+    /// Another store's, which buyers would be led away from.
+    #[error("buyers of {host} are led to store {holder} on this node already")]
+    HostTaken {
+        /// Which name.
+        host: HostName,
+        /// Whose it is.
+        holder: StoreId,
+    },
     /// No address or uid is left.
     #[error(transparent)]
     Exhausted(#[from] Exhausted),
@@ -213,6 +221,7 @@ impl State {
         };
         let record = match inner.stores.get(&order.store) {
             None => {
+                inner.unclaimed(&order.store, &accepted.spec)?;
                 let mut record = StoreRecord {
                     uid_base: ipam::next_uid_base(self.first_uid, &inner.uids())?,
                     store: order.store,
@@ -242,6 +251,7 @@ impl State {
                 };
             }
             Some(held) => {
+                inner.unclaimed(&order.store, &accepted.spec)?;
                 let mut record = StoreRecord::clone(held);
                 record.renew(accepted);
                 record
@@ -453,6 +463,24 @@ impl Inner {
             .values()
             .filter_map(|it| it.remains.as_ref());
         self.stores.values().map(AsRef::as_ref).chain(buried)
+    }
+
+    /// Whether each host name that a store is to be newly reached by is no other's: whoever has one keeps it.
+    fn unclaimed(&self, store: &StoreId, spec: &Spec) -> Result<(), AcceptError> {
+        let own = |host: &HostName| {
+            let held = self.stores.get(store);
+            held.is_some_and(|held| held.routed_hosts().any(|it| it == host))
+        };
+        for host in record::routed_hosts(spec).filter(|host| !own(host)) {
+            let holds = |it: &&Arc<StoreRecord>| it.routed_hosts().any(|held| held == host);
+            if let Some(holder) = self.stores.values().find(holds) {
+                return Err(AcceptError::HostTaken {
+                    host: host.clone(),
+                    holder: holder.store.clone(),
+                });
+            }
+        }
+        Ok(())
     }
 
     fn uids(&self) -> BTreeSet<u32> {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use shop_plan::NetworkName;
-use shop_proto::{Digest, Generation, NodeId, RunState, Slot, Spec, StoreId};
+use shop_proto::{Digest, Generation, HostName, NodeId, RunState, Slot, Spec, StoreId};
 
 use super::files::Kept;
 use crate::node::{
@@ -286,13 +286,8 @@ impl StoreRecord {
     }
 
     /// Host names that are routed: verified ones, in the order of the spec.
-    pub fn routed_hosts(&self) -> impl Iterator<Item = &shop_proto::HostName> {
-        self.newest
-            .spec
-            .hosts
-            .iter()
-            .filter(|host| host.verified)
-            .map(|host| &host.name)
+    pub fn routed_hosts(&self) -> impl Iterator<Item = &HostName> {
+        routed_hosts(&self.newest.spec)
     }
 
     /// Where buyers are really sent: what the spec says of it holds without its agent's word.
@@ -306,4 +301,10 @@ impl StoreRecord {
             (RunState::Running, serve) => serve,
         }
     }
+}
+
+/// Host names that a spec has routed: verified ones, in its order.
+pub(super) fn routed_hosts(spec: &Spec) -> impl Iterator<Item = &HostName> {
+    let verified = spec.hosts.iter().filter(|host| host.verified);
+    verified.map(|host| &host.name)
 }

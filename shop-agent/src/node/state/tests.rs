@@ -65,7 +65,15 @@ pub(crate) fn load(root: &Path) -> State {
     State::load(paths, &record, "10.200.0.0/14".parse().unwrap()).unwrap()
 }
 
-pub(crate) fn order(store: &str, generation: u64, spec: Spec) -> Order {
+/// Of a store whose host names are its own.
+pub(crate) fn order(store: &str, generation: u64, mut spec: Spec) -> Order {
+    for host in &mut spec.hosts {
+        host.name = format!("{store}.{}", host.name).parse().unwrap();
+    }
+    order_as_is(store, generation, spec)
+}
+
+fn order_as_is(store: &str, generation: u64, spec: Spec) -> Order {
     let store: StoreId = store.parse().unwrap();
     Order {
         plan_digest: plan_of(&store, &spec, 1).unwrap().digest(),
@@ -112,6 +120,31 @@ fn the_generation_rule_holds_across_a_restart() {
     let held = state.store(&ONE.parse().unwrap()).unwrap();
     let generations: Vec<u64> = held.known().iter().map(|it| it.generation.get()).collect();
     assert_eq!(generations, [3, 2], "the newest, and what may still serve");
+}
+
+/// Whom buyers are led to is not decided by an id: whoever has a host name keeps it, until it is buried.
+#[test]
+fn a_host_name_is_one_store_s() {
+    let root = tempfile::tempdir().unwrap();
+    let state = load(root.path());
+    let with = |verified| {
+        let mut spec = spec(1);
+        spec.hosts[0].verified = verified;
+        spec
+    };
+    accept(&state, order_as_is(TWO, 1, with(true))).unwrap();
+    let taken = |generation| {
+        let refused = accept(&state, order_as_is(ONE, generation, with(true)));
+        matches!(refused, Err(AcceptError::HostTaken { holder, .. }) if holder.as_str() == TWO)
+    };
+    assert!(taken(1));
+    assert!(state.store(&ONE.parse().unwrap()).is_none());
+    accept(&state, order_as_is(ONE, 1, with(false))).unwrap();
+    assert!(taken(2), "nor by a later order");
+    accept(&state, order_as_is(TWO, 2, with(true))).unwrap();
+    let generation = Generation::new(3).unwrap();
+    state.bury(&TWO.parse().unwrap(), generation).unwrap();
+    accept(&state, order_as_is(ONE, 2, with(true))).unwrap();
 }
 
 #[test]

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use shop_proto::{Digest, ReplicaKey, Slot, StoreId};
+use shop_proto::{Digest, ReplicaKey, RunState, Slot, StoreId};
 use tokio::time::Instant;
 
 use super::Reconciler;
 use crate::{
     engine::{EngineError, Exit, StoreEngine, Traffic},
-    ledger::{Accepted, Entries, Move, Phase},
+    ledger::{Accepted, Entries, Move, Phase, Schema},
     store::{
         act::{Beside, Failure, Logins, Rendered},
         database::DatabaseError,
@@ -163,6 +163,35 @@ impl<E: StoreEngine> Reconciler<E> {
                 }
                 None
             }
+        }
+    }
+
+    /// Refuses code that cannot run on the data. What is to rest runs none.
+    pub(super) fn fits(&self, order: &Order, data: Option<Schema>) -> Result<(), Refusal> {
+        let plan = &order.rendered.plan;
+        let runs = order.accepted.spec.run_state == RunState::Running;
+        match data.filter(|data| runs && !data.carries(plan)) {
+            None => Ok(()),
+            Some(data) => Err(Refusal {
+                generation: order.accepted.generation.get(),
+                code: "schema_too_new",
+                message: format!(
+                    "the database has schema {}, on which code for schema {} does not work; the oldest that does is {}",
+                    data.schema,
+                    plan.schema(),
+                    data.works_from
+                ),
+            }),
+        }
+    }
+
+    /// An order that was taken before a migration ended which its code does not work with: what serves goes on. Said once.
+    pub(super) fn outgrown(&mut self, order: &Order) {
+        let generation = order.accepted.generation.get();
+        if let Err(refusal) = self.fits(order, self.entries.schema)
+            && self.refused.replace(generation) != Some(generation)
+        {
+            self.refuse(refusal);
         }
     }
 

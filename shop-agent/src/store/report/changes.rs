@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::Input;
 use crate::{
     engine::Serve,
-    ledger::{Phase, TakenBack, Update},
+    ledger::{Phase, Schema, TakenBack, Update},
     store::steps::{serve, update::window},
 };
 
@@ -20,6 +20,8 @@ pub struct Changes {
     pub taken_back: Option<TakenBack>,
     /// The edge answers with the maintenance page.
     pub maintenance: bool,
+    /// What migrations have made of the data.
+    pub schema: Option<Schema>,
 }
 
 /// An update, and how long its window is.
@@ -56,6 +58,7 @@ pub(super) fn describe(input: &Input<'_>) -> Changes {
         }),
         taken_back: entries.taken_back.clone(),
         maintenance: *input.serving == Serve::Maintenance,
+        schema: entries.schema,
     }
 }
 

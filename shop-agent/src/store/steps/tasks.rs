@@ -3,10 +3,13 @@
 //!
 //! A schedule goes by the clock on the wall, from when its task was begun last, which the ledger knows. So a time that was missed,
 //! because the shop was stopped, switching or the agent away, is made up for once; and a clock that is set back repeats nothing.
+//!
+//! An expression names minutes. In which second of such a minute a run begins is the shop's own: hundreds of shops of one template on one
+//! host would otherwise all begin their nightly work at once, and every buyer would wait.
 
-use jiff::Timestamp;
-use shop_plan::{CronPlan, TaskPlan};
-use shop_proto::ServiceName;
+use jiff::{SignedDuration, Timestamp};
+use shop_plan::{CronPlan, TaskPlan, When};
+use shop_proto::{Digest, ServiceName, StoreId};
 use tokio::time::Instant;
 
 use super::{Goal, Input, Step, Target, task_has_secrets, update};
@@ -122,7 +125,18 @@ fn scheduling(input: &Input<'_>) -> bool {
 /// When it is due; none before its schedule has begun.
 fn at(input: &Input<'_>, cron: &CronPlan) -> Option<Timestamp> {
     let last = last(input, &cron.task)?;
-    Some(cron.when.next(Timestamp::from_millisecond(last).ok()?))
+    let due = cron.when.next(Timestamp::from_millisecond(last).ok()?);
+    let own = match cron.when {
+        When::Every(_) => 0,
+        When::Cron { .. } => second(&input.plan.store, &cron.task),
+    };
+    due.checked_add(SignedDuration::from_secs(own)).ok()
+}
+
+/// The second of a minute in which a store's task begins.
+pub(super) fn second(store: &StoreId, task: &ServiceName) -> i64 {
+    let [first, second, ..] = *Digest::of(format!("{store} {task}").as_bytes()).as_bytes();
+    i64::from(u16::from_be_bytes([first, second]) % 60)
 }
 
 /// When it was begun last, unless a wrong clock said so.

@@ -90,7 +90,7 @@ fn begin(input: &Input<'_>, serving: &Accepted) -> Option<Move> {
         return Some(settle(asked.accepted, input.plan));
     }
     let in_the_way = matches!(input.serving, Serve::Slot { slot, .. } if *slot != input.slot());
-    if !asked.known || taken_back(input) || in_the_way {
+    if !asked.known || taken_back(input) || in_the_way || outgrown(input) {
         return None;
     }
     let halted = input.entries.update.as_ref();
@@ -108,6 +108,12 @@ fn begin(input: &Input<'_>, serving: &Accepted) -> Option<Move> {
     }
     let new = update(input, serving, input.plan, input.slot(), halted);
     Some(Move::Begin(Box::new(new), Marks::of(input.plan)))
+}
+
+/// Whether a migration has made, or is making, of the data what the order's code cannot run on: it was taken before that began.
+fn outgrown(input: &Input<'_>) -> bool {
+    let data = input.entries.data_to_come();
+    data.is_some_and(|data| !data.carries(input.asked.plan))
 }
 
 /// Whether the order was tried and did not go through.
@@ -174,7 +180,7 @@ fn revised(input: &Input<'_>, update: &Update) -> Option<Move> {
     }
     let runs = |task| input.entries.open_runs.contains_key(task);
     let migrates = update.phase == Phase::Migrating && update_task(to.0).is_some_and(runs);
-    if !asked.known || (update.closed && migrates) {
+    if !asked.known || (update.closed && migrates) || outgrown(input) {
         // What a migration makes of the data is known when it has ended.
         return None;
     }

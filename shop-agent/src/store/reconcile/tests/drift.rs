@@ -22,6 +22,17 @@ fn held(generation: u64) -> Accepted {
     order
 }
 
+/// The engine tells a container's limits, which are right.
+fn limited(machine: &Machine, key: &ReplicaKey) -> Limits {
+    let container = &machine.plan.service(&key.service).unwrap().container;
+    let right = Limits::from(container);
+    machine
+        .engine
+        .limit(machine.plan.digest(), [(key.clone(), right)]);
+    machine.engine.tamper(key, right);
+    right
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_is_stopped_or_removed_by_hand_comes_back_and_is_told() {
     let (machine, mut agent) = provisioned().await;
@@ -51,12 +62,7 @@ async fn what_is_stopped_or_removed_by_hand_comes_back_and_is_told() {
 async fn limits_changed_by_hand_are_put_right() {
     let (machine, mut agent) = provisioned().await;
     let cache = key("cache");
-    let container = &machine.plan.service(&cache.service).unwrap().container;
-    let right = Limits::from(container);
-    machine
-        .engine
-        .limit(machine.plan.digest(), [(cache.clone(), right)]);
-    machine.engine.tamper(&cache, right);
+    let right = limited(&machine, &cache);
     // It was looked at before somebody changes it.
     let mut wrong = right;
     wrong.memory_bytes /= 2;
@@ -94,4 +100,26 @@ async fn a_hold_shows_and_leaves_alone_and_survives_the_agent() {
     next.order(fixtures::order(3)).await.unwrap();
     next.until("repaired", |it| repaired(it, DriftWhat::Stopped))
         .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_could_not_be_noted_and_is_over_is_no_trouble_any_more() {
+    let (machine, mut agent) = provisioned().await;
+    agent.order(held(2)).await.unwrap();
+    let cache = key("cache");
+    let right = limited(&machine, &cache);
+    tokio::time::sleep(RELIST * 2).await;
+    // In the place of every new ledger: as if there was no room for one.
+    let in_the_way = machine.disk.path().join("ledger.json.new");
+    std::fs::create_dir(&in_the_way).unwrap();
+    let mut wrong = right;
+    wrong.memory_bytes /= 2;
+    machine.engine.tamper(&cache, wrong);
+    let told = |report: &Report| report.message.contains("ledger");
+    agent.until("told", told).await;
+    // Who changed it puts it right before it could be noted.
+    machine.engine.tamper(&cache, right);
+    let well = |report: &Report| report.state == State::Running && report.reason.is_empty();
+    agent.until("well", well).await;
+    std::fs::remove_dir(&in_the_way).unwrap();
 }

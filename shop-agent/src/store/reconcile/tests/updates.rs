@@ -279,6 +279,51 @@ async fn code_that_the_data_has_outgrown_is_refused() {
     );
 }
 
+/// It fitted when it was taken, and the migration that it came too late for has made of the data what it cannot run on.
+#[tokio::test(start_paused = true)]
+async fn code_that_the_data_outgrows_after_it_was_ordered_does_not_follow() {
+    let (machine, mut agent) = provisioned().await;
+    agent.order(machine.knows(2, 2)).await.unwrap();
+    agent.until_phase(Phase::Done).await;
+    agent.order(machine.knows(3, 3)).await.unwrap();
+    agent.until_phase(Phase::Preparing).await;
+    let mut older = fixtures::order(4);
+    older.spec = fixtures::revision(2);
+    older.spec.revision.number = 9;
+    agent.order(older.clone()).await.unwrap();
+    let mut report = agent.until_phase(Phase::Done).await;
+    let plan = fixtures::plan_of(&older.spec);
+    let known = KnownPlan {
+        generation: older.generation,
+        plan: plan.digest(),
+    };
+    machine.engine.know(known, hashes(&plan));
+    machine.engine.forget_calls();
+    tokio::time::sleep(Duration::from_secs(120)).await;
+    let calls = machine.engine.calls();
+    assert!(
+        !calls.iter().any(|call| call.starts_with("create")),
+        "{calls:?}"
+    );
+    while let Ok(later) = agent.reports.try_recv() {
+        report = later;
+    }
+    assert_eq!(report.changes.serving_revision, Some(3));
+    assert_eq!(report.changes.schema.map(|data| data.schema), Some(3));
+    let mut refused = Vec::new();
+    while let Ok(notice) = agent.notices.try_recv() {
+        if let Notice::Refusal(refusal) = notice {
+            refused.push((refusal.generation, refusal.code));
+        }
+    }
+    assert_eq!(refused, [(4, "schema_too_new")]);
+    // At rest it runs no code.
+    let mut rests = older;
+    (rests.generation, rests.spec.run_state) = (fixtures::order(5).generation, RunState::Stopped);
+    agent.order(rests).await.unwrap();
+    agent.until_state(State::Stopped).await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_plan_the_node_has_not_rendered_is_waited_for_while_the_old_one_is_repaired() {
     let (machine, mut agent) = provisioned().await;

@@ -3,7 +3,10 @@
 use shop_plan::{CronPlan, When};
 
 use super::*;
-use crate::ledger::{Run, RunBy};
+use crate::{
+    ledger::{Run, RunBy},
+    store::steps::tasks::second,
+};
 
 fn run(id: &str, task: &ServiceName) -> Run {
     Run::asked(id.to_owned(), task.clone(), Vec::new(), 1)
@@ -91,17 +94,38 @@ fn a_cron_expression_goes_by_the_clock_of_its_time_zone() {
     // 2024-03-31: the clock goes from 2:00 to 3:00, which is 1:00 UTC.
     let before: Timestamp = "2024-03-31T00:30:00Z".parse().unwrap();
     shop.wall = before;
+    let own = second(&shop.plan.store, &cron.task);
     shop.entries
         .runs
         .begin_schedule(vec![cron.task], before.as_millisecond());
     assert_eq!(begun(&shop), vec![]);
     shop.wall = "2024-03-31T01:00:00Z".parse().unwrap();
+    later(&mut shop, own - 1);
+    assert_eq!(begun(&shop), vec![]);
+    later(&mut shop, 1);
     assert_eq!(begun(&shop).len(), 1);
     shop.settle(&[]);
     shop.wall = "2024-03-31T23:00:00Z".parse().unwrap();
     assert_eq!(begun(&shop), vec![]);
-    shop.wall = "2024-04-01T00:30:00Z".parse().unwrap();
+    shop.wall = "2024-04-01T00:30:59Z".parse().unwrap();
     assert_eq!(begun(&shop).len(), 1);
+}
+
+#[test]
+fn shops_of_one_template_begin_all_over_the_minute() {
+    let task: ServiceName = "reindex".parse().unwrap();
+    let mut shops = [0; 60];
+    for number in 0..300 {
+        let store = format!("s{number:011}").parse().unwrap();
+        shops[usize::try_from(second(&store, &task)).unwrap()] += 1;
+    }
+    assert!(*shops.iter().max().unwrap() <= 20, "{shops:?}");
+    let store = "s00000000001".parse().unwrap();
+    assert_ne!(
+        second(&store, &task),
+        second(&store, &"cron".parse().unwrap()),
+        "nor do all tasks of one shop"
+    );
 }
 
 #[test]
