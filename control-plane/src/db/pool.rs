@@ -29,8 +29,10 @@ const LOCK: &str = "5s";
 const READERS: u32 = 4;
 /// Bytes that an SQLite file's file system must have left: a few changes of a busy moment.
 const LEAST_ROOM: u64 = 1 << 20;
-/// Any number: all writers of one database use the same.
+/// PostgreSQL's locks are its databases', and one of them may hold several control planes' tables, each in a schema: all writers of one schema
+/// take this number with that of the schema.
 const WRITER_LOCK: i64 = 0x5f0b;
+const TURN: &str = "SELECT pg_advisory_xact_lock($1::int, (SELECT oid::int FROM pg_namespace WHERE nspname = current_schema()))";
 
 /// The database. Cheap to clone.
 #[derive(Clone)]
@@ -257,8 +259,7 @@ impl Db {
             }
             Pools::Postgres(pool) => {
                 let mut tx = self.tx(Box::new(pool.begin().await.map_err(DbError::unconnected)?));
-                tx.execute("SELECT pg_advisory_xact_lock($1)", args![WRITER_LOCK])
-                    .await?;
+                tx.execute(TURN, args![WRITER_LOCK]).await?;
                 Ok(tx)
             }
             Pools::Alone(alone) => Ok(self.tx(Box::new(alone.begin().await?))),

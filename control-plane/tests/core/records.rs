@@ -7,6 +7,7 @@ on_every_database! {
     certificates_supersede,
     migrations_repeat_and_newer_schemas_are_refused,
     a_dropped_transaction_leaves_nothing,
+    who_writes_holds_up_only_his_own_database,
     a_store_is_saved_only_as_it_was_read,
 }
 
@@ -203,6 +204,17 @@ mod body {
         );
         drop(reader);
         rig.stop().await;
+    }
+
+    pub async fn who_writes_holds_up_only_his_own_database(url: Option<&str>) {
+        let (one, _one_events) = Rig::idle(url, |_| {}).await;
+        let (other, _other_events) = Rig::idle(url, |_| {}).await;
+        let held = one.db.write().await.unwrap();
+        other.create("shop").await;
+        drop(held);
+        one.create("shop").await;
+        one.stop().await;
+        other.stop().await;
     }
 
     pub async fn a_store_is_saved_only_as_it_was_read(url: Option<&str>) {

@@ -107,19 +107,19 @@ impl Journey {
                     });
                     return Some(());
                 }
-                self.unsure(reply.status, reply.retry_after);
+                self.unsure(due, reply.status, reply.retry_after);
                 None
             }
             Err(_) => {
-                self.unsure(0, false);
+                self.unsure(due, 0, false);
                 None
             }
         }
     }
 
-    fn unsure(&self, status: u16, announced: bool) {
+    fn unsure(&self, due: Instant, status: u16, announced: bool) {
         let what = "POST /checkout".to_owned();
-        self.recorder.failed(status, announced, what);
+        self.recorder.failed(due, status, announced, what);
         self.recorder.note(|books| books.unsure += 1);
     }
 
@@ -180,11 +180,11 @@ pub fn judge(
             Some(reply)
         }
         Ok(reply) => {
-            recorder.failed(reply.status, reply.retry_after, path.to_owned());
+            recorder.failed(due, reply.status, reply.retry_after, path.to_owned());
             None
         }
         Err(error) => {
-            recorder.failed(0, false, format!("{error:#}"));
+            recorder.failed(due, 0, false, format!("{error:#}"));
             None
         }
     }

@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 pub struct Failure {
     /// Since the load began.
     pub at: Duration,
+    /// From the moment it was due.
+    pub took: Duration,
     /// 0 when no answer came.
     pub status: u16,
     /// The answer said when to come back.
@@ -71,12 +73,13 @@ impl Recorder {
     }
 
     /// A request that was not.
-    pub fn failed(&self, status: u16, announced: bool, what: String) {
-        let at = self.now();
+    pub fn failed(&self, due: Instant, status: u16, announced: bool, what: String) {
+        let (at, took) = (self.now(), due.elapsed());
         self.with(|pages| {
             pages.books.requests += 1;
             pages.books.failures.push(Failure {
                 at,
+                took,
                 status,
                 announced,
                 what,
