@@ -61,7 +61,7 @@ pub struct Node {
     pub routing: Notify,
     /// One writer of the names file at a time.
     pub publishing: Semaphore,
-    /// Turns of stores whose agent is replaced.
+    /// Turns of stores whose agent is replaced. There are none until the edge was looked after: every buyer waits for that.
     pub replacing: Semaphore,
     /// Which edge gets new connections.
     pub edge: Arc<Standing>,

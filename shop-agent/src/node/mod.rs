@@ -140,7 +140,7 @@ fn node(args: NodeArgs, joined: Joined, engine: Engine) -> anyhow::Result<Node> 
         stores: Stores::default(),
         routing: Notify::new(),
         publishing: Semaphore::new(1),
-        replacing: Semaphore::new(prepare::REPLACED_AT_ONCE),
+        replacing: Semaphore::new(0),
         firewall: Firewall::default(),
         doors: Doors::default(),
         images: Images::default(),

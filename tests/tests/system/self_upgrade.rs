@@ -11,7 +11,7 @@ use std::time::Duration;
 use anyhow::Context;
 use shop_tests::change::site;
 use shop_tests::docker;
-use shop_tests::events::{Listener, most_down};
+use shop_tests::events::{Event, Listener, most_down};
 use shop_tests::fleet::{Fleet, PATIENCE, Store};
 use shop_tests::load::{Load, Rates};
 use shop_tests::process;
@@ -84,10 +84,23 @@ fn stores_serve_while_everything_of_ours_is_replaced_and_put_back() -> anyhow::R
         })
         .collect::<anyhow::Result<_>>()?;
     for bins in [other.path(), &built] {
-        let agents = Listener::start(&["shopfleet.kind=agent"], &["die", "start"])?;
+        let ours = Listener::start(&["shopfleet.node"], &["die", "start"])?;
         upgrade(bins)?;
         settled(&fleet, &ids)?;
-        let most = most_down(&agents.finish()?);
+        let events = ours.finish()?;
+        let first = |action, end| {
+            let found = events
+                .iter()
+                .position(|it| it.action == action && it.name.ends_with(end));
+            found.with_context(|| format!("no {action} of {end}"))
+        };
+        // Every buyer waits for who says which containers serve.
+        assert!(first("start", "-names-next")? < first("die", "-agent")?);
+        let agents: Vec<Event> = events
+            .into_iter()
+            .filter(|it| it.name.ends_with("-agent"))
+            .collect();
+        let most = most_down(&agents);
         println!("at most {most} of {count} shop agents were down at once");
         assert!((1..=AGENTS_AT_ONCE).contains(&most), "{most}");
     }

@@ -9,8 +9,8 @@ use bollard::{
     },
     query_parameters::{
         CreateContainerOptionsBuilder, InspectContainerOptions, KillContainerOptionsBuilder,
-        ListContainersOptionsBuilder, RemoveContainerOptionsBuilder, StopContainerOptionsBuilder,
-        WaitContainerOptions,
+        ListContainersOptionsBuilder, RemoveContainerOptionsBuilder, RenameContainerOptionsBuilder,
+        StopContainerOptionsBuilder, WaitContainerOptions,
     },
 };
 use futures::{StreamExt as _, future::try_join_all};
@@ -165,6 +165,16 @@ impl Engine {
         let options = StopContainerOptionsBuilder::default().t(seconds).build();
         let call = self.docker.stop_container(name, Some(options));
         stopped(within("stop a container", grace + STOP_MARGIN, call).await)
+    }
+
+    /// Gives it another name, which nothing has. It goes on meanwhile.
+    ///
+    /// # Errors
+    /// Status 404 when it is absent, 409 when the name is taken.
+    pub async fn rename(&self, name: &str, to: &str) -> Result<(), EngineError> {
+        let options = RenameContainerOptionsBuilder::default().name(to).build();
+        let call = self.docker.rename_container(name, options);
+        within("rename a container", READ, call).await
     }
 
     /// Sends a signal, by its name.

@@ -1,8 +1,8 @@
-//! The containers of the edge and of the name responder: what they are made from, and whether they are there.
+//! The containers of the edge: what they are made from, and whether they are there.
 
 use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 
-use shop_plan::{address, names::label};
+use shop_plan::names::label;
 use shop_proto::Digest;
 
 use super::{
@@ -14,11 +14,8 @@ use super::{
 };
 use crate::node::{
     context::{Node, now_unix_ms},
-    docker::{
-        Attachment, ContainerSpec, MountSpec, NetworkSpec, Networking, Restart, Started, Urgency,
-    },
+    docker::{ContainerSpec, MountSpec, Networking, Observed, Restart, Started, Urgency},
     outbox::{Note, Severity},
-    render::AGENT_IMAGE,
     state::files::{self, FileError},
     tasks::blocking,
 };
@@ -27,8 +24,6 @@ use crate::node::{
 pub const EDGE_IMAGE: &str = "shopfleet/caddy:1";
 /// Open requests are finished before the edge ends.
 const EDGE_GRACE: Duration = Duration::from_secs(10);
-/// A public authority stops listening for an hour after five failures of a host name, of which the edge makes up to two of one permission.
-const CERTIFICATES_PER_HOUR: u32 = 2;
 
 /// What an edge is made from.
 pub struct Edge<'a> {
@@ -40,107 +35,30 @@ pub struct Edge<'a> {
     pub shape: Digest,
 }
 
-/// The name responder's user.
-const fn names_uid(node: &Node) -> u32 {
-    node.record.first_uid - 2
-}
-
-/// The name responder runs, from the image that was here when it was made.
-///
-/// # Errors
-/// When the engine fails or the image is missing.
-pub async fn responder(node: &Node) -> Result<(), EdgeError> {
-    let subnet = node.pool.subnet(node.record.names_subnet);
-    let network = NetworkSpec {
-        name: format!("sf-{}-names", node.id),
-        bridge: shop_plan::names::bridge(&node.id, node.record.names_subnet.get()),
-        subnet: subnet.to_string(),
-        gateway: subnet.gateway(),
-        internal: true,
-        labels: labels(node, "network"),
-    };
-    let address = subnet.host(address::AGENT);
-    let mut command = vec![
-        "names".to_owned(),
-        "--page-address".to_owned(),
-        address.to_string(),
-    ];
-    if !node.args.edge_internal_tls {
-        command.push("--certificates-per-hour".to_owned());
-        command.push(CERTIFICATES_PER_HOUR.to_string());
-    }
-    let mut spec = ContainerSpec {
-        name: format!("sf-{}-names", node.id),
-        image: AGENT_IMAGE.to_owned(),
-        own_image: None,
-        entrypoint: None,
-        command: Some(command),
-        env: BTreeMap::new(),
-        user: (names_uid(node), names_uid(node)),
-        labels: labels(node, "names"),
-        hostname: "names".to_owned(),
-        memory_bytes: 64 << 20,
-        cpu_millis: 1000,
-        pids: 32,
-        read_only: true,
-        mounts: vec![directory(&node.paths.names(), "/run/shopfleet", true)],
-        networking: Networking::Bridges(vec![Attachment {
-            network: network.name.clone(),
-            address,
-            alias: "names".to_owned(),
-        }]),
-        extra_hosts: BTreeMap::new(),
-        stop_signal: "SIGTERM".to_owned(),
-        stop_grace: Duration::from_secs(2),
-        restart: Restart::UnlessStopped,
-    };
-    if responds(node, &spec).await? {
-        return Ok(());
-    }
-    node.engine.ensure_network(&network).await?;
-    let image = node.engine.image_id(AGENT_IMAGE).await?;
-    let image = image.ok_or(EdgeError::Image(AGENT_IMAGE))?;
-    sign(&mut spec, &image);
-    node.images.learn(AGENT_IMAGE, image);
-    if let Some(found) = node.engine.inspect(&spec.name).await?
-        && !spec.made(&found)
-    {
-        tracing::info!(container = %spec.name, "replacing a container that was made from another release");
-        node.engine.stop(&spec.name, spec.stop_grace).await?;
-        node.engine.remove(&spec.name, true).await?;
-    }
-    up(node, &spec).await
-}
-
-/// Whether it runs and is the one it should be. One call to the engine.
-async fn responds(node: &Node, spec: &ContainerSpec) -> Result<bool, EdgeError> {
-    let Some(found) = node.engine.inspect(&spec.name).await? else {
-        return Ok(false);
-    };
-    let known = node.images.known(&spec.image);
-    Ok(found.running()
-        && known.is_some_and(|image| found.label(label::SPEC_HASH) == Some(&*hash(spec, &image))))
-}
-
 /// What is on a side. One call to the engine.
 ///
 /// # Errors
 /// When the engine fails.
 pub async fn see(node: &Node, edge: &Edge<'_>) -> Result<Seen, EdgeError> {
-    let Some(found) = node.engine.inspect(&edge.side.container(&node.id)).await? else {
-        return Ok(Seen::Absent);
+    let found = node.engine.inspect(&edge.side.container(&node.id)).await?;
+    Ok(seen(found.as_ref(), &spec(node, edge)))
+}
+
+/// What was found, beside what is wanted.
+pub fn seen(found: Option<&Observed>, wanted: &ContainerSpec) -> Seen {
+    let Some(found) = found else {
+        return Seen::Absent;
     };
-    let wanted = spec(node, edge);
     let make = if found.label(label::SPEC_HASH) == wanted.label(label::SPEC_HASH) {
         Make::Current
     } else {
         Make::Other
     };
-    Ok(if found.running() {
+    if found.running() {
         Seen::Running(make)
     } else {
         Seen::Ended(make)
-    })
+    }
 }
 
 /// Makes the edge, or starts what was made of it.
@@ -228,10 +146,13 @@ fn spec(node: &Node, edge: &Edge<'_>) -> ContainerSpec {
     spec
 }
 
-/// Creates and starts it.
-async fn up(node: &Node, spec: &ContainerSpec) -> Result<(), EdgeError> {
+/// Creates and starts it. All stores of the node wait for it: it never queues behind one of them.
+///
+/// # Errors
+/// When the engine fails.
+pub async fn up(node: &Node, spec: &ContainerSpec) -> Result<(), EdgeError> {
     node.engine.create(spec).await?;
-    if node.engine.start(spec, Urgency::Soon).await? == Started::Now {
+    if node.engine.start(spec, Urgency::First).await? == Started::Now {
         tracing::info!(container = %spec.name, "started");
         node.outbox.note(Note {
             store: None,
@@ -245,23 +166,22 @@ async fn up(node: &Node, spec: &ContainerSpec) -> Result<(), EdgeError> {
 }
 
 /// Says on the container what it was made from.
-fn sign(spec: &mut ContainerSpec, image: &str) {
-    let hash = hash(spec, image);
-    spec.labels.insert(label::SPEC_HASH.to_owned(), hash);
+pub fn sign(spec: &mut ContainerSpec, image: &str) {
+    let hash = Digest::of(format!("{} {image}", spec.content_digest()).as_bytes());
+    spec.labels
+        .insert(label::SPEC_HASH.to_owned(), hash.to_string());
 }
 
-fn hash(spec: &ContainerSpec, image: &str) -> String {
-    Digest::of(format!("{} {image}", spec.content_digest()).as_bytes()).to_string()
-}
-
-fn labels(node: &Node, kind: &str) -> BTreeMap<String, String> {
+/// The labels of what belongs to a node and to none of its stores.
+pub fn labels(node: &Node, kind: &str) -> BTreeMap<String, String> {
     BTreeMap::from([
         (label::NODE.to_owned(), node.id.to_string()),
         (label::KIND.to_owned(), kind.to_owned()),
     ])
 }
 
-fn directory(source: &Path, path: &str, read_only: bool) -> MountSpec {
+/// A directory of the node.
+pub fn directory(source: &Path, path: &str, read_only: bool) -> MountSpec {
     MountSpec::Directory {
         source: source.to_string_lossy().into_owned(),
         path: path.to_owned(),

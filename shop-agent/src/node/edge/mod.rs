@@ -11,6 +11,7 @@ mod drain;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 mod plan;
+mod responder;
 mod side;
 mod storage;
 pub mod told;
@@ -41,6 +42,7 @@ use super::{
     firewall::{self, FirewallError, Port},
     outbox::{Note, Severity},
     paths::Paths,
+    prepare::REPLACED_AT_ONCE,
     replicas::ReplicaError,
     routes,
     state::files::FileError,
@@ -134,8 +136,12 @@ enum Stands {
 /// Looks after both until its task ends. Without an edge, only the names file and the firewall are kept.
 pub async fn keep(node: Arc<Node>) {
     let mut keeper = Keeper::default();
+    let mut waiting = Some(REPLACED_AT_ONCE);
     loop {
-        let pause = match keeper.look(&node).await {
+        let looked = keeper.look(&node).await;
+        // Whatever came of it: agents do not wait for an edge that cannot be had.
+        node.replacing.add_permits(waiting.take().unwrap_or(0));
+        let pause = match looked {
             Ok(pause) => {
                 keeper.failing = false;
                 pause
@@ -169,7 +175,7 @@ impl Keeper {
         if node.args.no_edge {
             return Ok(LOOK);
         }
-        containers::responder(node).await?;
+        responder::keep(node).await?;
         node.traffic.attribute(hosts(node));
         let outcome = self.step(node).await;
         if let Ok(Stands::Current) = outcome {
