@@ -18,8 +18,13 @@ fn main() -> ExitCode {
     }
     // The one TLS provider. An error means that it is installed already, which is as good.
     let _ = rustls::crypto::ring::default_provider().install_default();
+    let typed = cli.command.is_typed();
     match run(cli.command) {
         Ok(()) => ExitCode::SUCCESS,
+        Err(error) if typed => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
         Err(error) => {
             tracing::error!("{error:#}");
             ExitCode::FAILURE
@@ -42,6 +47,12 @@ fn run(command: Command) -> anyhow::Result<()> {
             .enable_all()
             .build()?
             .block_on(node::run(args)),
+        #[cfg(feature = "node")]
+        Command::Export(args) => tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?
+            .block_on(node::export(args))
+            .map_err(Into::into),
         Command::Names(args) => tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?

@@ -9,6 +9,7 @@ mod context;
 mod docker;
 mod doors;
 mod edge;
+mod export;
 mod firewall;
 mod forward;
 #[cfg(feature = "fuzzing")]
@@ -46,6 +47,7 @@ use tokio::{
     sync::{Notify, Semaphore, watch},
 };
 
+pub use export::{ExportArgs, run as export};
 pub use settings::NodeArgs;
 
 use self::{

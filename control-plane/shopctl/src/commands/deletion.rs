@@ -81,9 +81,11 @@ pub(super) async fn delete(session: &Session, delete: StoreDelete) -> anyhow::Re
 
 /// What is about to happen, before it is asked for.
 fn warning(store: &Store, now: bool, grace: &str, forget: bool) -> Vec<String> {
-    let Store { name, status, .. } = store;
+    let Store {
+        id, name, status, ..
+    } = store;
+    let node = store.node.as_deref().unwrap_or("its node");
     if forget {
-        let node = store.node.as_deref().unwrap_or("its node");
         return vec![format!(
             "This ends the record of store `{name}` without proof that anything was removed: {node} may still hold its containers, \
              secrets and data. What is left is taken down when the node comes back."
@@ -102,9 +104,16 @@ fn warning(store: &Store, now: bool, grace: &str, forget: bool) -> Vec<String> {
              Until then `shopctl store undelete {name}` takes it back."
         ),
     };
+    let when = if now {
+        "To keep its data, stop it and export it first"
+    } else {
+        "Until then its data can be exported as well"
+    };
     vec![
         first,
-        "Shopfleet cannot export or back up a store's data yet: copy out what you want to keep before you go on.".to_owned(),
+        format!(
+            "{when}: `shop-agent export {id} > {name}.tar` on {node} (docs/operations.md, \"Exporting a store\")."
+        ),
     ]
 }
 
