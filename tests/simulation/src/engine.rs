@@ -1,8 +1,9 @@
 //! What a shop agent sees of its host: the broker's verbs, the answers of its services, the node that vouches. With latency and faults.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use secrecy::ExposeSecret as _;
 use shop_agent::{
     engine::{
         Container, ContainerState, EngineError, Exit, Introduce, Introduction, Limits, Listing,
@@ -15,7 +16,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     chance,
-    machine::{Bench, Held, Machine},
+    machine::{Bench, Held, Machine, Run},
 };
 
 /// The deep check has more time than a probe.
@@ -23,7 +24,7 @@ const DEEP: Duration = Duration::from_secs(5);
 /// A call that hangs is given up after so long.
 const HANG: Duration = Duration::from_secs(20);
 /// How long the work of a task takes, whatever it does: long enough for others to act in between.
-const TASK: Duration = Duration::from_millis(300);
+const TASK: (Duration, Duration) = (Duration::from_millis(300), Duration::from_secs(2));
 
 /// One store's door to its host.
 pub struct Desk {
@@ -52,29 +53,59 @@ impl Desk {
         }
     }
 
+    /// How long a call takes, and what goes wrong with it.
+    fn fate(&self) -> (Duration, Fault) {
+        let mut inner = self.machine.lock();
+        let fault = match inner.rough.then(|| inner.dice.roll(24)) {
+            Some(0) => Fault::Fails,
+            Some(1) => Fault::AnswerLost,
+            Some(2) => Fault::Slow,
+            Some(3) if inner.dice.one_in(3) => Fault::Hangs,
+            _ => Fault::None,
+        };
+        let latency = match fault {
+            Fault::Slow => inner
+                .dice
+                .between(Duration::from_secs(1), Duration::from_secs(6)),
+            _ => inner.latency(),
+        };
+        (latency, fault)
+    }
+
+    /// Tells the database at an address, if it answers.
+    fn tell(&self, accept: &Accept) -> Result<(), DatabaseError> {
+        let told = accept.passwords.iter();
+        let told: BTreeSet<String> = told.map(|it| it.expose_secret().to_owned()).collect();
+        let count = told.len();
+        let entries = self.machine.entries(&self.store);
+        let done = {
+            let mut inner = self.machine.lock();
+            let refused = DatabaseError::Connection(std::io::ErrorKind::ConnectionRefused);
+            let bench = inner.stores.get_mut(&self.store);
+            let held = bench.as_ref().and_then(|it| it.at(*accept.address.ip()));
+            let answers = held.is_some_and(|held| held.ready(now_ms()));
+            let bench = bench.filter(|_| answers).ok_or(refused)?;
+            bench.told(told, &entries)
+        };
+        let (trace, name, store) = (&self.machine.trace, self.machine.name, &self.store);
+        trace.say(format!("{name} {store} lets in with {count} passwords"));
+        let wrong = match done {
+            Ok(wrong) => wrong,
+            Err(_) => Some("nobody can tell its database any more"),
+        };
+        if let Some(wrong) = wrong {
+            trace.violated(format!("{store}: {wrong}"));
+        }
+        done.map(|_| ())
+    }
+
     async fn call<T>(
         &self,
         what: String,
         plan: Option<Digest>,
         body: impl FnOnce(&mut Bench) -> Result<T, EngineError> + Send,
     ) -> Result<T, EngineError> {
-        let (latency, fault) = {
-            let mut inner = self.machine.lock();
-            let fault = match inner.rough.then(|| inner.dice.roll(24)) {
-                Some(0) => Fault::Fails,
-                Some(1) => Fault::AnswerLost,
-                Some(2) => Fault::Slow,
-                Some(3) if inner.dice.one_in(3) => Fault::Hangs,
-                _ => Fault::None,
-            };
-            let latency = match fault {
-                Fault::Slow => inner
-                    .dice
-                    .between(Duration::from_secs(1), Duration::from_secs(6)),
-                _ => inner.latency(),
-            };
-            (latency, fault)
-        };
+        let (latency, fault) = self.fate();
         tokio::time::sleep(latency).await;
         let away = || EngineError::Unavailable("the node agent is away".to_owned());
         if !self.machine.lock().up {
@@ -182,6 +213,7 @@ impl StoreEngine for Desk {
                 drill,
                 schema: rendered.schema(),
                 started_at: 0,
+                password: None,
             });
             Ok(())
         })
@@ -195,25 +227,40 @@ impl StoreEngine for Desk {
                 .dice
                 .between(Duration::from_millis(20), Duration::from_millis(900))
         };
-        self.call(format!("start {key}"), Some(plan), |bench| {
-            let held = bench
-                .containers
-                .get_mut(key)
-                .ok_or_else(|| EngineError::Unavailable(format!("404: no container {key}")))?;
-            if !held.runs() {
-                held.container.state = ContainerState::Running {
-                    since_unix_ms: now(),
-                };
-                held.started_at = now_ms();
-                held.ready_at = now_ms() + u64::try_from(warm.as_millis()).unwrap_or_default();
-            }
-            Ok(())
-        })
-        .await
+        let (trace, store) = (self.machine.trace.clone(), self.store.clone());
+        let done = self
+            .call(format!("start {key}"), Some(plan), |bench| {
+                let rendered = bench.plan(plan)?;
+                let held = bench
+                    .containers
+                    .get_mut(key)
+                    .ok_or_else(|| EngineError::Unavailable(format!("404: no container {key}")))?;
+                if !held.runs() {
+                    held.container.state = ContainerState::Running {
+                        since_unix_ms: now(),
+                    };
+                    held.started_at = now_ms();
+                    held.ready_at = now_ms() + u64::try_from(warm.as_millis()).unwrap_or_default();
+                    let service = rendered.service(&key.service);
+                    if let Some(wrong) = service.and_then(|it| bench.reads_its_secrets(key, it)) {
+                        trace.violated(format!("{store}: {wrong}"));
+                    }
+                }
+                Ok(())
+            })
+            .await;
+        self.machine.watch_logins(&self.store);
+        done
     }
 
     /// As the real node: who goes may be of a plan that nobody knows any more.
     async fn stop(&self, _plan: Digest, key: &ReplicaKey) -> Result<(), EngineError> {
+        if self.machine.disturbs(&self.store, key) {
+            let store = &self.store;
+            self.machine
+                .trace
+                .violated(format!("{store}: {key} is stopped for a rotation"));
+        }
         self.call(format!("stop {key}"), None, |bench| {
             if let Some(held) = bench.containers.get_mut(key).filter(|held| held.runs()) {
                 held.container.state = ContainerState::Exited(Exit {
@@ -280,7 +327,8 @@ impl StoreEngine for Desk {
                     Slot::A => Slot::B,
                     Slot::B | Slot::Fixed => Slot::A,
                 };
-                if !bench.slot_ready(*slot, now_ms()) && bench.slot_ready(other, now_ms()) {
+                let ready = bench.slot_ready(*slot, now_ms()) || bench.unheard(*slot, now_ms());
+                if !ready && bench.slot_ready(other, now_ms()) {
                     trace.violated(format!(
                         "{store}: traffic moved to slot {slot:?}, where nothing is ready, from {other:?}"
                     ));
@@ -297,32 +345,32 @@ impl StoreEngine for Desk {
     }
 
     async fn run_task(&self, plan: Digest, run: &TaskRun) -> Result<TaskExit, EngineError> {
-        let again = || format!("task {} {}", run.task, run.run);
-        let known = {
-            let inner = self.machine.lock();
-            let id = (run.task.to_string(), run.run.clone());
-            inner
-                .stores
-                .get(&self.store)
-                .is_some_and(|bench| bench.runs.contains_key(&id))
-        };
-        if !known {
-            tokio::time::sleep(TASK).await;
-        }
-        self.call(again(), Some(plan), |bench| {
-            let id = (run.task.to_string(), run.run.clone());
-            // Attached to, a run does nothing again.
-            let fresh = bench.runs.insert(id, 0).is_none();
-            if fresh && matches!(run.task.as_str(), "install" | "migrate") {
-                bench.schema = bench.schema.max(bench.plan(plan)?.schema());
-            }
-            Ok(TaskExit {
-                code: 0,
-                oom_killed: false,
-                timed_out: false,
+        let id = (run.task.to_string(), run.run.clone());
+        let takes = self.machine.lock().dice.between(TASK.0, TASK.1);
+        let what = format!("task {} {}", run.task, run.run);
+        let ends_at = self
+            .call(what, Some(plan), |bench| {
+                let schema = bench.plan(plan)?.schema();
+                let password = bench.task_password(plan, &run.task)?;
+                // Attached to, a run does nothing again.
+                let begun = bench.runs.entry(id.clone()).or_insert(Run {
+                    ends_at: now_ms() + u64::try_from(takes.as_millis()).unwrap_or_default(),
+                    makes: matches!(run.task.as_str(), "install" | "migrate").then_some(schema),
+                    seen: false,
+                    password,
+                });
+                Ok(begun.ends_at)
             })
+            .await?;
+        let left = ends_at.saturating_sub(now_ms());
+        tokio::time::sleep(Duration::from_millis(left)).await;
+        self.call("wait".to_owned(), None, |bench| bench.task_ended(&id))
+            .await?;
+        Ok(TaskExit {
+            code: 0,
+            oom_killed: false,
+            timed_out: false,
         })
-        .await
     }
 
     async fn logs(&self, _of: &LogSource, _lines: u32) -> Result<Vec<u8>, EngineError> {
@@ -367,16 +415,19 @@ impl Probes for Desk {
 #[async_trait]
 impl Databases for Desk {
     async fn accept(&self, accept: &Accept) -> Result<(), DatabaseError> {
-        let latency = self.machine.lock().latency();
+        let (latency, fault) = self.fate();
         tokio::time::sleep(latency).await;
-        let inner = self.machine.lock();
-        let bench = inner.stores.get(&self.store);
-        let held = bench.and_then(|bench| bench.at(*accept.address.ip()));
-        match held {
-            Some(held) if held.ready(now_ms()) => Ok(()),
-            _ => Err(DatabaseError::Connection(
-                std::io::ErrorKind::ConnectionRefused,
-            )),
+        if fault == Fault::Hangs {
+            tokio::time::sleep(HANG).await;
+        }
+        if matches!(fault, Fault::Fails | Fault::Hangs) {
+            return Err(DatabaseError::TimedOut);
+        }
+        self.tell(accept)?;
+        self.machine.watch_logins(&self.store);
+        match fault {
+            Fault::AnswerLost => Err(DatabaseError::TimedOut),
+            _ => Ok(()),
         }
     }
 }

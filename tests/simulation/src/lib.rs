@@ -2,10 +2,12 @@
 //! about everything. A failure is one number.
 //!
 //! Real: sessions with their TLS, the accept loop, dispatch, ingest, the database, the shop agent's reconciler, ledger and vault, the node's
-//! memory. Made up: the network, the clock, Docker ([`machine`]) and the part of the node agent that drives it ([`node`]).
+//! memory. Made up: the network, the clock, Docker ([`machine`]), who is let in by databases ([`logins`]) and the part of the node agent that
+//! drives it all ([`node`]).
 
 pub mod chance;
 mod engine;
+pub mod logins;
 mod look;
 pub mod machine;
 mod net;
@@ -15,4 +17,4 @@ mod plane;
 pub mod story;
 mod trace;
 pub mod world;
-mod wrong;
+pub mod wrong;

@@ -8,11 +8,11 @@ use std::{
 
 use control_plane::app::{App, AppError, ListStores, PageRequest};
 use shop_agent::{engine::Serve, store::PREPARE};
-use shop_proto::StoreId;
+use shop_proto::{StoreId, Watch};
 
 use crate::{
     machine::Machine,
-    operator::{Operator, Shape, Want, Wish},
+    operator::{OPEN, Operator, Shape, Want, Wish},
     plane::Job,
 };
 
@@ -28,8 +28,8 @@ const HALTED: [&str; 2] = ["halted", "update_halted"];
 pub struct View {
     /// Stores: name, id, status, node.
     pub stores: BTreeMap<String, Seen>,
-    /// Operations by id: state and reason.
-    pub operations: BTreeMap<String, (String, String)>,
+    /// Operations by id.
+    pub operations: BTreeMap<String, SeenOperation>,
     /// What could not be read.
     pub failed: Option<String>,
 }
@@ -45,6 +45,19 @@ pub struct Seen {
     pub reason: String,
     /// For people.
     pub message: String,
+    /// Secrets that are to have a new value, and the generation that asked last.
+    pub rotations: BTreeMap<String, u64>,
+}
+
+/// An operation as the control plane sees it.
+#[derive(Debug, Clone)]
+pub struct SeenOperation {
+    /// Its state.
+    pub state: String,
+    /// Typed.
+    pub reason: String,
+    /// The generation that it made.
+    pub generation: u64,
 }
 
 /// Where a view arrives.
@@ -83,13 +96,18 @@ async fn viewed(app: &App, operations: Vec<String>) -> Result<View, AppError> {
             status: it.store.status.as_str().to_owned(),
             reason: it.store.reason.clone(),
             message: it.store.message.clone(),
+            rotations: it.store.spec.rotations.clone(),
         };
         view.stores.insert(it.store.name.to_string(), seen);
     }
     for id in operations {
         let found = app.get_operation(&id).await?.operation;
-        let state = found.state.as_str().to_owned();
-        view.operations.insert(id, (state, found.reason));
+        let seen = SeenOperation {
+            state: found.state.as_str().to_owned(),
+            reason: found.reason,
+            generation: found.generation.get(),
+        };
+        view.operations.insert(id, seen);
     }
     Ok(view)
 }
@@ -114,6 +132,7 @@ impl From<String> for Difference {
 #[must_use]
 pub fn differences(view: &View, operator: &Operator, machines: &[Arc<Machine>]) -> Vec<Difference> {
     let mut differences: Vec<String> = Vec::new();
+    let mut rotated: Vec<String> = Vec::new();
     differences.extend(view.failed.clone());
     for (name, expected) in &operator.expected {
         let seen = view.stores.get(name);
@@ -145,6 +164,14 @@ pub fn differences(view: &View, operator: &Operator, machines: &[Arc<Machine>]) 
             ));
         }
         differences.extend(on_hosts(&expected.id, shape, machines));
+        let runs = matches!(expected.shape, Shape::Running { .. }) && !halted;
+        let held = machines
+            .iter()
+            .find(|it| it.lock().stores.contains_key(&expected.id));
+        if let Some((seen, machine)) = seen.zip(held) {
+            rotated.extend(rotations(seen, runs, machine));
+            rotated.extend(ends_of_rotations(view, operator, name, machine));
+        }
     }
     differences.extend(orphans(view, machines));
     let unsettled = operator.acknowledged.iter();
@@ -155,26 +182,35 @@ pub fn differences(view: &View, operator: &Operator, machines: &[Arc<Machine>]) 
         .into_iter()
         .map(Difference::from)
         .chain(unsettled)
+        .chain(rotated.into_iter().map(|what| Difference {
+            what,
+            // It may ride on containers that never become ready, whoever asked for those last.
+            patience: SETTLE + PREPARE + window(),
+        }))
         .collect()
 }
 
-/// A task's run that is queued in a store that is not to run now.
+/// A task's run in a store that is not to run now: queued, or begun and its end not heard before the store came to rest.
 fn waits_for_its_store(view: &View, operator: &Operator, wish: &Wish, id: &str) -> bool {
-    let open = Shape::Running { maintenance: false };
-    let rests = operator
-        .expected
-        .get(&wish.name)
-        .is_some_and(|it| it.shape != open);
-    let queued = view
-        .operations
-        .get(id)
-        .is_some_and(|(state, _)| state == "pending");
-    wish.want == Want::Task && rests && queued
+    let Some(expected) = operator.expected.get(&wish.name) else {
+        return false;
+    };
+    let rests = match view.operations.get(id).map(|it| it.state.as_str()) {
+        Some("pending") => expected.shape != OPEN,
+        Some("running") => !matches!(expected.shape, Shape::Running { .. }),
+        _ => false,
+    };
+    wish.want == Want::Task && rests
+}
+
+/// How long the new containers of a store are watched where nobody said for how long.
+fn window() -> Duration {
+    Duration::from_secs(Watch::default().window_seconds.into())
 }
 
 /// An operation that has not ended, although nothing keeps it.
 fn unsettled_operation(view: &View, wish: &Wish, id: &str) -> Option<Difference> {
-    let Some((state, reason)) = view.operations.get(id) else {
+    let Some(SeenOperation { state, reason, .. }) = view.operations.get(id) else {
         return Some(format!("the operation of {wish:?} is lost").into());
     };
     match state.as_str() {
@@ -185,10 +221,11 @@ fn unsettled_operation(view: &View, wish: &Wish, id: &str) -> Option<Difference>
         _ => {}
     }
     // New containers that never become ready are given this long before they are given up; meanwhile buyers notice nothing.
-    let tried = if wish.want == Want::BadUpdate {
-        PREPARE
-    } else {
-        Duration::ZERO
+    let tried = match wish.want {
+        Want::BadUpdate => PREPARE,
+        // A store that was never updated watches its new containers for as long as is usual.
+        Want::Rotate => window(),
+        _ => Duration::ZERO,
     };
     Some(Difference {
         what: format!("the operation of {wish:?} is {state} ({reason})"),
@@ -244,6 +281,61 @@ fn on_hosts(store: &StoreId, shape: Shape, machines: &[Arc<Machine>]) -> Vec<Str
         ));
     }
     differences
+}
+
+/// Where control plane and shop agent do not agree on which rotations there were, and what a store that runs has not done of them.
+fn rotations(seen: &Seen, runs: bool, machine: &Machine) -> Vec<String> {
+    let (id, entries) = (&seen.id, machine.entries(&seen.id));
+    let mut differences = Vec::new();
+    let accepted = entries.accepted.as_ref();
+    if accepted.is_some_and(|it| it.spec.rotations != seen.rotations) {
+        differences.push(format!("{id} knows of other rotations than are wanted"));
+    }
+    if !runs {
+        return differences;
+    }
+    if entries.rotating.is_some() {
+        differences.push(format!("a rotation in {id} is not over"));
+    }
+    for (secret, counter) in &seen.rotations {
+        if entries.rotations.get(secret).is_none_or(|it| it < counter) {
+            differences.push(format!("rotation g{counter} of {secret} in {id} is due"));
+        }
+    }
+    differences
+}
+
+/// Rotations of which the control plane says something else than what became of the password.
+fn ends_of_rotations(
+    view: &View,
+    operator: &Operator,
+    name: &str,
+    machine: &Machine,
+) -> Vec<String> {
+    let inner = machine.lock();
+    let asked = operator.acknowledged.iter().filter(|(wish, _)| {
+        // What rests is rotated when it runs again, and asked for all the same.
+        wish.want == Want::Rotate && wish.name == name && wish.shape == OPEN
+    });
+    asked
+        .filter_map(|(_, id)| view.operations.get(id))
+        .filter_map(|operation| {
+            let expected = operator.expected.get(name)?;
+            let over = &inner.stores.get(&expected.id)?.logins.over;
+            let new = over.get(&operation.generation).copied().unwrap_or(false);
+            let wrong = match operation.state.as_str() {
+                "succeeded" => !new,
+                "failed" => new,
+                _ => false,
+            };
+            wrong.then(|| {
+                let SeenOperation {
+                    state, generation, ..
+                } = operation;
+                format!("rotation g{generation} of {name} has {state}, and the new password counts: {new}")
+            })
+        })
+        .collect()
 }
 
 /// Nothing is on a host that the control plane does not know.

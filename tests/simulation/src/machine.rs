@@ -13,7 +13,12 @@ use shop_plan::{NetworkName, StorePlan, address};
 use shop_proto::{Digest, NodeId, ReplicaKey, Slot, StoreId};
 use tokio::sync::Notify;
 
-use crate::{chance::Dice, net::Way, trace::Trace};
+use crate::{
+    chance::Dice,
+    logins::{Logins, Rotations},
+    net::Way,
+    trace::Trace,
+};
 
 /// When a sick release falls ill.
 const SICK_AFTER_MS: u64 = 4_000;
@@ -21,6 +26,8 @@ const SICK_AFTER_MS: u64 = 4_000;
 const STEADY_MS: u64 = 15_000;
 /// Plans that were passed over before they served, and stay known: as many as the real node keeps.
 const PASSED: usize = 3;
+/// Until an agent that gets no hints knows that a container ended: it asks every five seconds, and the longest of its calls takes six.
+const UNHEARD_MS: i64 = 12_000;
 /// When a crashing release crashes.
 const CRASH_AFTER_MS: u64 = 4_000;
 
@@ -57,6 +64,8 @@ pub struct Inner {
     pub stores: BTreeMap<StoreId, Bench>,
     /// Stores that an operator has asked to delete, whether or not it was acknowledged.
     pub condemned: BTreeSet<StoreId>,
+    /// Rotations in stores that were torn down.
+    gone: Rotations,
     next_subnet: u32,
 }
 
@@ -76,8 +85,10 @@ pub struct Bench {
     pub networks: BTreeMap<NetworkName, Ipv4Addr>,
     /// Data volumes.
     pub volumes: BTreeSet<String>,
-    /// Runs of tasks and how they ended.
-    pub runs: BTreeMap<(String, String), i32>,
+    /// Runs of tasks.
+    pub runs: BTreeMap<(String, String), Run>,
+    /// Who is let in by the database.
+    pub logins: Logins,
     /// The shop agent's container is wanted.
     pub agent: bool,
     /// Keys that the agent has shown.
@@ -103,6 +114,21 @@ pub struct Held {
     pub schema: u32,
     /// When it was started last.
     pub started_at: u64,
+    /// The database's password, as it was then.
+    pub password: Option<String>,
+}
+
+/// A run of a task. It goes on whether or not its agent lives.
+#[derive(Debug, Clone)]
+pub struct Run {
+    /// When its work is done, in simulated milliseconds.
+    pub ends_at: u64,
+    /// The database's schema after it, if it is about that.
+    pub makes: Option<u32>,
+    /// Its end was seen.
+    pub seen: bool,
+    /// The database's password, as it was when it began.
+    pub password: Option<String>,
 }
 
 impl Machine {
@@ -124,6 +150,7 @@ impl Machine {
                 credential: None,
                 stores: BTreeMap::new(),
                 condemned: BTreeSet::new(),
+                gone: Rotations::default(),
                 next_subnet: 0,
             }),
         })
@@ -178,7 +205,10 @@ impl Machine {
                 .zip(first..)
                 .map(|(name, index)| (name, Ipv4Addr::from(0x0ac8_0000 + index * 32)))
                 .collect();
-            inner.stores.insert(store.clone(), Bench::new(networks));
+            let logins = Logins::new(self.secrets(store));
+            inner
+                .stores
+                .insert(store.clone(), Bench::new(networks, logins));
             self.trace.say(format!("{} makes {store}", self.name));
         }
         let Some(bench) = inner.stores.get_mut(store) else {
@@ -208,7 +238,9 @@ impl Machine {
                 self.name
             ));
         }
-        inner.stores.remove(store);
+        if let Some(bench) = inner.stores.remove(store) {
+            inner.gone += bench.logins.rotations;
+        }
         drop(inner);
         self.trace.say(format!("{} tears down {store}", self.name));
         // What is not there is gone.
@@ -268,14 +300,30 @@ impl Machine {
         }
     }
 
-    /// The host restarts: every container ends, the processes are started again by the run.
+    /// The host restarts: every container and task ends, what was in memory is gone, the processes are started again by the run.
     pub fn power_cut(&self) {
         let stores: Vec<_> = self.lock().stores.keys().cloned().collect();
+        let now = u64::try_from(crate::chance::now_unix_ms()).unwrap_or_default();
         for store in stores {
             for key in self.running(&store) {
                 self.kill(&store, &key);
             }
+            if let Some(bench) = self.lock().stores.get_mut(&store) {
+                bench.runs.retain(|_, run| !run.runs(now));
+                bench.logins.forget_files();
+            }
         }
+    }
+
+    /// Rotations on this host.
+    #[must_use]
+    pub fn rotations(&self) -> Rotations {
+        let inner = self.lock();
+        let mut sum = inner.gone;
+        for bench in inner.stores.values() {
+            sum += bench.logins.rotations;
+        }
+        sum
     }
 }
 
@@ -311,8 +359,16 @@ impl Held {
     }
 }
 
+impl Run {
+    /// Whether it is at work.
+    #[must_use]
+    pub const fn runs(&self, now_ms: u64) -> bool {
+        !self.seen && now_ms < self.ends_at
+    }
+}
+
 impl Bench {
-    fn new(networks: BTreeMap<NetworkName, Ipv4Addr>) -> Self {
+    fn new(networks: BTreeMap<NetworkName, Ipv4Addr>, logins: Logins) -> Self {
         Self {
             containers: BTreeMap::new(),
             plans: Vec::new(),
@@ -322,6 +378,7 @@ impl Bench {
             networks,
             volumes: BTreeSet::new(),
             runs: BTreeMap::new(),
+            logins,
             agent: false,
             introduced: None,
             vouched: false,
@@ -333,7 +390,7 @@ impl Bench {
     /// The same once more.
     #[must_use]
     pub fn copy(&self) -> Self {
-        let mut copy = Self::new(self.networks.clone());
+        let mut copy = Self::new(self.networks.clone(), self.logins.clone());
         copy.containers.clone_from(&self.containers);
         copy.plans.clone_from(&self.plans);
         copy
@@ -390,7 +447,7 @@ impl Bench {
         })
     }
 
-    /// Whether the whole store answers through a slot: its PHP is up and well, and its code fits the database's schema.
+    /// Whether the whole store answers through a slot: its PHP is up and well, its code fits the database's schema, and it is let in.
     #[must_use]
     pub fn healthy(&self, slot: Slot, now_ms: u64) -> bool {
         let up = |service: &str| {
@@ -414,7 +471,7 @@ impl Bench {
             (1, 1 | 2) | (2, 2) => true,
             (code, schema) => code == schema,
         };
-        fits && !sick
+        fits && !sick && self.lets_in(php)
     }
 
     /// Whether a release that works has served for a while: longer than any watch, and longer than an illness takes to show.
@@ -443,6 +500,19 @@ impl Bench {
             held.container.key.slot == slot
                 && held.container.key.service == plan.edge.service
                 && held.ready(now_ms)
+        })
+    }
+
+    /// Whether something in a slot ended by itself just now, and its agent may not know.
+    #[must_use]
+    pub fn unheard(&self, slot: Slot, now_ms: u64) -> bool {
+        let now = i64::try_from(now_ms).unwrap_or(i64::MAX);
+        self.containers.values().any(|held| {
+            let ended = match &held.container.state {
+                ContainerState::Exited(exit) if exit.code != 0 => Some(exit.at_unix_ms),
+                _ => None,
+            };
+            held.container.key.slot == slot && ended.is_some_and(|at| now - at < UNHEARD_MS)
         })
     }
 }

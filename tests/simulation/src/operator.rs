@@ -8,13 +8,13 @@ use std::{
 use control_plane::{
     app::{
         AmendStore, Amended, Amendment, App, AppError, CreateStore, DeleteStore, OperationView,
-        RunTask, StoreAction, UpdateStore, WatchInput,
+        RotateSecrets, RunTask, StoreAction, UpdateStore, WatchInput,
     },
     domain::access::Caller,
 };
 use shop_proto::StoreId;
 
-use crate::{chance::Dice, plane::Job, trace::Trace};
+use crate::{chance::Dice, logins::PASSWORD, plane::Job, trace::Trace};
 
 /// Stores by name at once.
 const NAMES: [&str; 3] = ["anna", "bert", "cora"];
@@ -60,7 +60,26 @@ pub enum Want {
     Release,
     /// A task of the shop is run.
     Task,
+    /// A new password of the database.
+    Rotate,
 }
+
+/// A store that serves, without a page.
+pub const OPEN: Shape = Shape::Running { maintenance: false };
+
+/// What may come right after a rotation, and beside one that is not over.
+const AFTER_ROTATION: [Want; 10] = [
+    Want::Rotate,
+    Want::Rotate,
+    Want::Update,
+    Want::BadUpdate,
+    Want::BadUpdate,
+    Want::Rollback,
+    Want::Rollback,
+    Want::Restart,
+    Want::Pause,
+    Want::Delete,
+];
 
 /// How a store should be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,8 +124,8 @@ impl Shape {
         match self {
             Self::Gone => &[Want::Create],
             Self::Leaving => &[Want::Undelete, Want::Undelete, Want::Delete],
-            Self::Stopped => &[Want::Start, Want::Start, Want::Delete],
-            Self::Paused => &[Want::Wake, Want::Wake, Want::Delete],
+            Self::Stopped => &[Want::Start, Want::Start, Want::Rotate, Want::Delete],
+            Self::Paused => &[Want::Wake, Want::Wake, Want::Rotate, Want::Delete],
             Self::Running { maintenance: true } => &[Want::Open],
             Self::Running { maintenance: false } => &[
                 Want::Stop,
@@ -127,6 +146,7 @@ impl Shape {
                 Want::Hold,
                 Want::Release,
                 Want::Task,
+                Want::Rotate,
             ],
         }
     }
@@ -139,6 +159,10 @@ pub struct Wish {
     pub name: String,
     /// This.
     pub want: Want,
+    /// The store was to be so when it was wanted.
+    pub shape: Shape,
+    /// A release that works had served in it for a while.
+    steady: bool,
     key: String,
     round: u64,
 }
@@ -215,36 +239,90 @@ impl Operator {
             .into_iter()
             .filter(|name| !self.asking.contains_key(name))
             .collect();
-        let Some(who) = self.dice.pick(&free).copied() else {
+        let rotating = free.iter().copied().filter(|who| self.rotated_last(who));
+        let rotating: Vec<_> = rotating.collect();
+        let near = !rotating.is_empty() && self.dice.one_in(2);
+        let of = if near { &rotating } else { &free };
+        let Some(who) = self.dice.pick(of).copied() else {
             return;
         };
-        self.round += 1;
-        let name = self.current.get(who).cloned();
-        let now = name.as_ref().and_then(|name| self.expected.get(name));
-        let shape = now.map_or(Shape::Gone, |it| it.shape);
-        let Some(want) = self.dice.pick(shape.wants()).copied() else {
+        let now = self.known(who);
+        let steady = now.is_some_and(|now| now.shape == OPEN && steady(&now.id));
+        let shape = self.shape(who);
+        let rotates = shape == OPEN && rotating.contains(&who);
+        let wants = match self.dice.roll(4) {
+            0 | 1 if rotates => AFTER_ROTATION.as_slice(),
+            0..=2 if steady => [Want::Rotate].as_slice(),
+            _ => shape.wants(),
+        };
+        let Some(want) = self.dice.pick(wants).copied() else {
             return;
         };
         // A release that fails is tried where one that works has served: elsewhere there is no way back.
-        let want = match (want, now) {
-            (Want::BadUpdate, Some(now)) if !steady(&now.id) => Want::Restart,
+        let want = match want {
+            Want::BadUpdate if !(steady || rotates) => Want::Restart,
             _ => want,
         };
-        let name = match (want, name) {
+        // While it is watched it is left alone: nothing is seen of what rests, and a release that fails would come through.
+        let watched = !steady && self.tried_bad(who);
+        let want = match want {
+            Want::Restart | Want::Stop | Want::Pause if watched => Want::Task,
+            _ => want,
+        };
+        self.begin(who, want, steady);
+    }
+
+    /// Wants this of the first store that serves.
+    pub fn insist(&mut self, want: Want) {
+        let open = |who: &&str| self.shape(who) == OPEN && !self.asking.contains_key(who);
+        if let Some(who) = NAMES.into_iter().find(|who| open(who)) {
+            self.begin(who, want, true);
+        }
+    }
+
+    fn begin(&mut self, who: &'static str, want: Want, steady: bool) {
+        self.round += 1;
+        let name = match (want, self.current.get(who).cloned()) {
             // The name of a store that is being deleted is not free yet.
             (Want::Create, _) | (_, None) => format!("{who}-{}", self.round),
             (_, Some(name)) => name,
         };
-        self.current.insert(who, name.clone());
-        self.taken.insert(name.clone());
         let wish = Wish {
-            name,
+            shape: self.shape(who),
+            name: name.clone(),
             want,
+            steady,
             key: format!("wish-{}", self.round),
             round: self.round,
         };
+        self.current.insert(who, name.clone());
+        self.taken.insert(name);
         self.trace.say(format!("operator wants {wish:?}"));
         self.asking.insert(who, (wish, None));
+    }
+
+    /// The store that goes by a name now.
+    fn known(&self, who: &str) -> Option<&Expected> {
+        self.expected.get(self.current.get(who)?)
+    }
+
+    fn shape(&self, who: &str) -> Shape {
+        self.known(who).map_or(Shape::Gone, |it| it.shape)
+    }
+
+    /// Whether a release that fails was ever tried.
+    fn tried_bad(&self, who: &str) -> bool {
+        let name = self.current.get(who);
+        let mut wishes = self.acknowledged.iter().map(|(wish, _)| wish);
+        wishes.any(|wish| Some(&wish.name) == name && wish.want == Want::BadUpdate)
+    }
+
+    /// Whether a rotation is the last thing that was acknowledged for a store, and a release that works served when it was asked for.
+    fn rotated_last(&self, who: &str) -> bool {
+        let name = self.current.get(who);
+        let mut wishes = self.acknowledged.iter().rev().map(|(wish, _)| wish);
+        let last = wishes.find(|wish| Some(&wish.name) == name);
+        last.is_some_and(|wish| wish.want == Want::Rotate && wish.steady)
     }
 
     /// The control plane's process is another one: what was not answered is asked again.
@@ -441,6 +519,10 @@ fn amendment(want: Want, salt: u64) -> Amendment {
         Want::Wake => Amendment::Wake,
         Want::Hold => Amendment::Hold(std::time::Duration::from_secs(5)),
         Want::Release => Amendment::Release,
+        Want::Rotate => Amendment::Rotate(RotateSecrets {
+            names: vec![PASSWORD.to_owned()],
+            all: false,
+        }),
         _ => update("none"),
     }
 }

@@ -17,13 +17,22 @@ const SILENCE: Duration = Duration::from_secs(20);
 /// again, and ten seconds, here, until the window of an update is over.
 const QUIET: Duration = Duration::from_secs(35);
 
-/// The story of a seed: three of four are about trouble, one of four about a control plane that is behind.
+/// Longer than it takes until a store has served for a while.
+const STEADY: Duration = Duration::from_secs(20);
+
+/// The story of a seed: three of four are about trouble, one of four about a control plane that is behind. In half of those about trouble it
+/// comes to stores that have served for a while, which is where passwords are rotated.
 #[must_use]
 pub fn run(seed: u64) -> Ended {
     on_its_own_thread(seed, move |world| match seed % 8 {
         6 => behind(world, true),
-        7 => behind(world, false),
-        _ => {
+        7.. => behind(world, false),
+        late @ 0..=5 => {
+            if late >= 3 {
+                wishes(world, 4)?;
+                peace(world)?;
+                world.pass(STEADY)?;
+            }
             trouble(world)?;
             peace(world)?;
             silence(world)

@@ -45,8 +45,11 @@ impl Trace {
     /// Something happened that must never happen.
     pub fn violated(&self, what: impl AsRef<str>) {
         let what = what.as_ref().to_owned();
-        self.say(format!("VIOLATION {what}"));
-        self.lock().violations.push(what);
+        // What goes on being so is said once.
+        if !self.lock().violations.contains(&what) {
+            self.say(format!("VIOLATION {what}"));
+            self.lock().violations.push(what);
+        }
     }
 
     /// What must never happen and did.

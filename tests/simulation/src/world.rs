@@ -13,7 +13,7 @@ use control_plane::{
     identity::{Authority, IdentityDir},
 };
 use secrecy::ExposeSecret as _;
-use shop_agent::{ledger::Ledger, store};
+use shop_agent::store;
 use shop_proto::{Digest, StoreId};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
@@ -23,6 +23,7 @@ use turmoil::Sim;
 use crate::{
     chance::{self, Dice},
     engine::Desk,
+    logins::Rotations,
     look::{Difference, Glass, differences, look},
     machine::Machine,
     net::{AGENTS, ENROLMENT},
@@ -33,6 +34,7 @@ use crate::{
 };
 
 mod trouble;
+mod watch;
 
 /// Everything happens in steps of this.
 const TICK: Duration = Duration::from_millis(10);
@@ -64,6 +66,8 @@ pub struct Ended {
     pub tail: Vec<String>,
     /// Simulated time it took.
     pub simulated: Duration,
+    /// Rotations of passwords that came to an end.
+    pub rotations: Rotations,
 }
 
 /// The fleet of one run.
@@ -182,9 +186,13 @@ pub fn on_its_own_thread(
             shop_agent::blocking::on_the_spot();
             let trace = Trace::default();
             let mut simulated = Duration::ZERO;
+            let mut rotations = Rotations::default();
             let told = World::new(seed, &template, trace.clone()).and_then(|mut world| {
                 let told = story(&mut world);
                 simulated = world.elapsed;
+                for machine in &world.machines {
+                    rotations += machine.rotations();
+                }
                 told
             });
             let mut problems = trace.violations();
@@ -194,6 +202,7 @@ pub fn on_its_own_thread(
                 problems,
                 tail: trace.tail(KEPT),
                 simulated,
+                rotations,
             }
         })
         .map(std::thread::JoinHandle::join);
@@ -204,6 +213,7 @@ pub fn on_its_own_thread(
             problems: vec!["the run panicked".to_owned()],
             tail: Vec::new(),
             simulated: Duration::ZERO,
+            rotations: Rotations::default(),
         },
     }
 }
@@ -452,49 +462,6 @@ impl<'a> World<'a> {
             lives(machine.clone(), store.clone(), root)
         });
         self.agents.insert(id, Process::new(host));
-    }
-
-    /// What must never be, at any time.
-    fn watch(&mut self) {
-        let mut homes: BTreeMap<StoreId, Vec<&'static str>> = BTreeMap::new();
-        for machine in &self.machines {
-            let stores: BTreeSet<_> = machine.lock().stores.keys().cloned().collect();
-            // What was torn down and is there again is another one.
-            self.generations
-                .retain(|(name, store), _| *name != machine.name || stores.contains(store));
-            for store in stores {
-                if machine
-                    .running(&store)
-                    .iter()
-                    .any(|key| key.service.as_str() == "db")
-                {
-                    homes.entry(store.clone()).or_default().push(machine.name);
-                }
-                let Ok(ledger) = Ledger::open(&machine.vault(&store)) else {
-                    continue;
-                };
-                let Some(held) = ledger.entries().accepted.as_ref() else {
-                    continue;
-                };
-                let generation = held.generation.get();
-                let before = self
-                    .generations
-                    .insert((machine.name, store.clone()), generation)
-                    .unwrap_or_default();
-                if generation < before {
-                    self.trace.violated(format!(
-                        "{store} on {} went back from g{before} to g{generation}",
-                        machine.name
-                    ));
-                }
-            }
-        }
-        for (store, homes) in homes {
-            if homes.len() > 1 {
-                self.trace
-                    .violated(format!("the database of {store} runs on {homes:?}"));
-            }
-        }
     }
 
     /// Where the database is that every run begins with.

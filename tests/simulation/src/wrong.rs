@@ -8,6 +8,8 @@ use shop_proto::{Digest, ReplicaKey, Slot, StoreId};
 
 use crate::{engine::Desk, machine::Machine, world::World};
 
+pub mod rotation;
+
 impl World<'_> {
     /// A store's database that runs, and where.
     ///

@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use shop_simulation::{
+    logins::Flaw,
     story::{peace, silence, wishes},
     world::{World, on_its_own_thread},
+    wrong::rotation::OnTrial,
 };
 
 /// What is said about a run in which something goes wrong on purpose.
@@ -105,4 +107,104 @@ fn a_volume_that_goes_without_a_tombstone() {
 fn traffic_that_moves_to_where_nothing_is_ready() {
     let said = said(|world| world.serve_the_empty_slot());
     expect(&said, "where nothing is ready");
+}
+
+/// What is said when something goes wrong while two passwords count.
+fn said_of_a_rotation(
+    wrong: impl FnOnce(&mut World<'_>, OnTrial) -> anyhow::Result<()> + Send + 'static,
+) -> String {
+    said(|world| {
+        let rotating = world.something_on_trial()?;
+        wrong(world, rotating)
+    })
+}
+
+#[test]
+fn nothing_wrong_with_a_rotation_is_nothing_said() {
+    assert_eq!(said_of_a_rotation(|world, _| peace(world)), "");
+    let taken_back = |world: &mut World<'_>, _| {
+        world.take_back();
+        peace(world)
+    };
+    assert_eq!(said_of_a_rotation(taken_back), "");
+}
+
+#[test]
+fn a_password_that_goes_before_those_who_hold_it() {
+    let said = said_of_a_rotation(|world, rotating| {
+        rotating.drop_the_old()?;
+        world.pass(Duration::from_secs(2))
+    });
+    expect(&said, "php-fpm-a-0 holds a password that does not count");
+}
+
+#[test]
+fn a_database_that_starts_with_one_of_two_passwords() {
+    let said = said_of_a_rotation(|world, rotating| {
+        rotating.lose_the_coming()?;
+        world.pass(Duration::from_secs(10))
+    });
+    expect(&said, "php-fpm is handed a password that does not count");
+}
+
+#[test]
+fn a_password_that_nobody_made() {
+    let said = said_of_a_rotation(|world, rotating| {
+        rotating.hand_out_nonsense()?;
+        world.pass(Duration::from_secs(2))
+    });
+    expect(&said, "php-fpm is handed a password that does not count");
+}
+
+#[test]
+fn a_third_password() {
+    let said = said_of_a_rotation(|world, rotating| {
+        rotating.let_in_a_stranger()?;
+        world.pass(Duration::from_secs(2))
+    });
+    expect(&said, "3 passwords count");
+}
+
+#[test]
+fn an_old_password_that_counts_when_the_rotation_is_over() {
+    let said = said_of_a_rotation(|world, rotating| {
+        rotating.flawed(Flaw::Deaf)?;
+        peace(world)
+    });
+    expect(&said, "2 passwords count");
+}
+
+#[test]
+fn a_rotation_that_leaves_the_wrong_password() {
+    let said = said_of_a_rotation(|world, rotating| {
+        rotating.flawed(Flaw::Contrary)?;
+        peace(world)
+    });
+    expect(&said, "a rotation left the old password");
+}
+
+#[test]
+fn a_rotation_taken_back_that_leaves_the_wrong_password() {
+    let said = said_of_a_rotation(|world, rotating| {
+        rotating.flawed(Flaw::Contrary)?;
+        world.take_back();
+        peace(world)
+    });
+    expect(&said, "taken back left the new password");
+}
+
+#[test]
+fn a_database_that_is_stopped_for_a_rotation() {
+    let said = said_of_a_rotation(|world, rotating| world.stop_the_database(&rotating));
+    expect(&said, "is stopped for a rotation");
+}
+
+#[test]
+fn a_rotation_that_is_said_to_be_done_and_is_not() {
+    let said = said_of_a_rotation(|world, rotating| {
+        peace(world)?;
+        rotating.forget()?;
+        peace(world)
+    });
+    expect(&said, "and the new password counts: false");
 }

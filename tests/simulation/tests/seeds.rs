@@ -4,15 +4,22 @@
 
 use std::{
     process::Command,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
-use shop_simulation::story;
+use shop_simulation::{logins::Rotations, story};
 
 /// What is told unless asked otherwise.
 const SEEDS: u64 = 500;
 /// Lines that a failure is told with.
 const TAIL: usize = 100;
+/// So many seeds are enough to expect something of each kind among them.
+const ENOUGH: u64 = 100;
+/// Begins the line that tells how many rotations finished and how many were taken back.
+const ROTATIONS: &str = "rotations ";
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap())
@@ -30,6 +37,11 @@ fn tell(seed: u64) {
         println!("{line}");
     }
     println!("digest {} after {:?}", ended.digest, ended.simulated);
+    let Rotations {
+        finished,
+        taken_back,
+    } = ended.rotations;
+    println!("{ROTATIONS}{finished} {taken_back}");
     for problem in &ended.problems {
         println!("seed {seed}: {problem}");
     }
@@ -63,6 +75,7 @@ fn every_seed_ends_as_acknowledged() {
     let count = number("SIM_SEEDS").unwrap_or(SEEDS);
     let next = AtomicU64::new(1);
     let threads = std::thread::available_parallelism().map_or(2, Into::into);
+    let sum = Mutex::new(Rotations::default());
     let failures: Vec<(u64, String)> = std::thread::scope(|scope| {
         let teller = || {
             let mut failures = Vec::new();
@@ -72,6 +85,7 @@ fn every_seed_ends_as_acknowledged() {
                     return failures;
                 }
                 let (well, text) = told(seed);
+                *sum.lock().unwrap() += rotations(&text);
                 if !well {
                     failures.push((seed, text));
                 }
@@ -91,8 +105,23 @@ fn every_seed_ends_as_acknowledged() {
             println!("{line}");
         }
     }
+    let sum = sum.into_inner().unwrap();
+    println!("{count} seeds: {sum:?}");
     let seeds: Vec<u64> = failures.iter().map(|(seed, _)| *seed).collect();
     assert!(seeds.is_empty(), "seeds that failed: {seeds:?}");
+    let rotated = sum.finished >= count / 5 * 2 && sum.taken_back >= count / 25;
+    assert!(rotated || count < ENOUGH, "too few rotations: {sum:?}");
+}
+
+/// What a seed's text says of them.
+fn rotations(text: &str) -> Rotations {
+    let line = text.lines().find_map(|line| line.strip_prefix(ROTATIONS));
+    let mut numbers = line.into_iter().flat_map(str::split_whitespace);
+    let mut next = || numbers.next().map_or(0, |number| number.parse().unwrap());
+    Rotations {
+        finished: next(),
+        taken_back: next(),
+    }
 }
 
 #[test]
