@@ -30,7 +30,7 @@ pub struct Update {
     pub page: bool,
     /// Unix milliseconds.
     pub began_unix_ms: i64,
-    /// Unix milliseconds; when traffic was to move.
+    /// Unix milliseconds; when traffic was to move, or what it moved to was restarted or rested last: its window is counted from then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub switched_unix_ms: Option<i64>,
     /// What buyers were answered in the five minutes before; none when nobody counted.
@@ -131,7 +131,12 @@ pub enum Move {
     /// An update begins. One that has switched already is in force.
     Begin(Box<Update>, Marks),
     /// The order is newer, its plan the same.
-    Retarget(Box<Accepted>),
+    Retarget {
+        /// The newer order.
+        to: Box<Accepted>,
+        /// Since when, in Unix milliseconds, it has been watched: no window goes on while its containers rest, and a restart begins it anew.
+        watched_unix_ms: i64,
+    },
     /// The order it was for is no more.
     Abandon,
     /// On to the next phase.
@@ -262,7 +267,13 @@ impl Move {
 
     fn within(self, entries: &mut Entries, update: &mut Update) {
         match self {
-            Self::Retarget(accepted) => update.to = *accepted,
+            Self::Retarget {
+                to,
+                watched_unix_ms,
+            } => {
+                update.switched_unix_ms = update.switched_unix_ms.map(|_| watched_unix_ms);
+                update.to = *to;
+            }
             Self::Enter(phase) => update.phase = phase,
             Self::Migrated(marks) => {
                 if update.phase != Phase::Migrating {

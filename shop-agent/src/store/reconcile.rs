@@ -5,7 +5,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use shop_proto::{Digest, Generation, ServiceName, StoreId};
+use shop_proto::{Digest, Generation, RunState, ServiceName, StoreId};
 use tokio::{
     sync::{Notify, mpsc},
     task::{Id, JoinSet},
@@ -208,7 +208,8 @@ impl<E: StoreEngine> Reconciler<E> {
         self.outgrown(&order);
         self.world.settle(now);
         let wall = Timestamp::now().as_millisecond();
-        self.watch.follow(&self.entries, now, wall);
+        let rests = order.accepted.spec.run_state != RunState::Running;
+        self.watch.follow(&self.entries, rests, now, wall);
         self.count(now);
         self.notice_drift(&orders);
         let decided = self.decided(&orders, now);

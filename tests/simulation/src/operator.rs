@@ -263,12 +263,6 @@ impl Operator {
             Want::BadUpdate if !(steady || rotates) => Want::Restart,
             _ => want,
         };
-        // While it is watched it is left alone: nothing is seen of what rests, and a release that fails would come through.
-        let watched = !steady && self.tried_bad(who);
-        let want = match want {
-            Want::Restart | Want::Stop | Want::Pause if watched => Want::Task,
-            _ => want,
-        };
         self.begin(who, want, steady);
     }
 
@@ -308,13 +302,6 @@ impl Operator {
 
     fn shape(&self, who: &str) -> Shape {
         self.known(who).map_or(Shape::Gone, |it| it.shape)
-    }
-
-    /// Whether a release that fails was ever tried.
-    fn tried_bad(&self, who: &str) -> bool {
-        let name = self.current.get(who);
-        let mut wishes = self.acknowledged.iter().map(|(wish, _)| wish);
-        wishes.any(|wish| Some(&wish.name) == name && wish.want == Want::BadUpdate)
     }
 
     /// Whether a rotation is the last thing that was acknowledged for a store, and a release that works served when it was asked for.

@@ -41,8 +41,8 @@ pub(super) struct Orders {
 #[derive(Debug)]
 pub(super) struct Watch {
     pub seen: Watching,
-    /// Which phase of which update.
-    of: Option<(i64, Phase)>,
+    /// Which phase of which update, and how often its store was restarted.
+    of: Option<(i64, Phase, u64)>,
     /// When traffic is asked for next.
     pub count_due: Instant,
     pub counting: bool,
@@ -105,11 +105,23 @@ impl Watch {
         }
     }
 
-    /// Begins anew with every phase. A window goes on where it was when the agent died.
-    pub fn follow(&mut self, entries: &Entries, now: Instant, wall_unix_ms: i64) {
-        let of = entries
-            .open_update()
-            .map(|update| (update.began_unix_ms, update.phase));
+    /// Begins anew with every phase and every restart, and when a rest is over: nothing is seen of what does not run. A window goes on where it
+    /// was when the agent died.
+    pub fn follow(&mut self, entries: &Entries, rests: bool, now: Instant, wall_unix_ms: i64) {
+        self.go_on(entries, now, wall_unix_ms);
+        if rests {
+            self.seen = Watching::since(now);
+        }
+    }
+
+    fn go_on(&mut self, entries: &Entries, now: Instant, wall_unix_ms: i64) {
+        let of = entries.open_update().map(|update| {
+            (
+                update.began_unix_ms,
+                update.phase,
+                update.to.spec.restart_seq,
+            )
+        });
         if of == self.of {
             return;
         }
@@ -127,7 +139,7 @@ impl Watch {
 
     /// What to count now.
     pub fn counts(&self) -> bool {
-        matches!(self.of, Some((_, Phase::Checking | Phase::Switched)))
+        matches!(self.of, Some((_, Phase::Checking | Phase::Switched, _)))
     }
 
     /// A node that cannot count says nothing about errors; the update goes on by what else is seen.

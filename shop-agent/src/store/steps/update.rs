@@ -71,7 +71,7 @@ fn decide(input: &Input<'_>, now: Instant) -> Option<Move> {
         return (serves && input.data_fits()).then(|| settle(asked.accepted, input.plan));
     };
     match input.entries.open_update() {
-        Some(update) => revised(input, update).or_else(|| advance(input, update, now)),
+        Some(update) => revised(input, update, now).or_else(|| advance(input, update, now)),
         None => drained(input).or_else(|| begin(input, serving)),
     }
 }
@@ -165,7 +165,7 @@ const fn other(slot: Slot) -> Slot {
 }
 
 /// A newer order than the one the update is for.
-fn revised(input: &Input<'_>, update: &Update) -> Option<Move> {
+fn revised(input: &Input<'_>, update: &Update, now: Instant) -> Option<Move> {
     let asked = input.asked;
     if asked.accepted.generation <= update.to.generation {
         return None;
@@ -176,7 +176,17 @@ fn revised(input: &Input<'_>, update: &Update) -> Option<Move> {
         (input.next?.0, input.next?.1)
     };
     if asked.digest == to.1 {
-        return Some(Move::Retarget(Box::new(asked.accepted.clone())));
+        let anew = asked.accepted.spec.restart_seq != update.to.spec.restart_seq;
+        let watched = if anew {
+            Duration::ZERO
+        } else {
+            now.duration_since(input.watching.since)
+        };
+        let watched = i64::try_from(watched.as_millis()).unwrap_or(i64::MAX);
+        return Some(Move::Retarget {
+            to: Box::new(asked.accepted.clone()),
+            watched_unix_ms: input.wall.as_millisecond().saturating_sub(watched),
+        });
     }
     let runs = |task| input.entries.open_runs.contains_key(task);
     let migrates = update.phase == Phase::Migrating && update_task(to.0).is_some_and(runs);

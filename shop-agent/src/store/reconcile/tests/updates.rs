@@ -227,6 +227,40 @@ async fn a_release_that_is_bad_once_it_serves_is_taken_back() {
     }
 }
 
+/// Nothing is seen of what rests or is restarted: a release that crashes is found out in the window after that.
+#[tokio::test(start_paused = true)]
+async fn a_rest_is_no_part_of_the_window() {
+    for restarts in [false, true] {
+        let (machine, mut agent) = provisioned().await;
+        agent.order(machine.knows(2, 4)).await.unwrap();
+        agent.until_phase(Phase::Switched).await;
+        let mut order = machine.knows(3, 4);
+        order.spec.restart_seq = u64::from(restarts);
+        if !restarts {
+            order.spec.run_state = RunState::Stopped;
+        }
+        tokio::time::sleep(Duration::from_secs(40)).await;
+        agent.order(machine.renders(order.clone())).await.unwrap();
+        if !restarts {
+            tokio::time::sleep(Duration::from_secs(600)).await;
+            (order.generation, order.spec.run_state) =
+                (fixtures::order(4).generation, RunState::Running);
+            agent.order(machine.renders(order)).await.unwrap();
+        }
+        tokio::time::sleep(Duration::from_secs(40)).await;
+        for _ in 0..2 {
+            while !machine.engine.running().contains(&in_b("php-fpm")) {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            machine.engine.kill(&in_b("php-fpm"), 70, false);
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        agent.until_phase(Phase::RolledBack).await;
+        assert!(machine.serves(Slot::A), "restarts: {restarts}");
+        assert_eq!(machine.engine.broken(), Vec::<String>::new());
+    }
+}
+
 /// Each release has its own ends: what was taken back twice does not make the store, or the next release, look worse.
 #[tokio::test(start_paused = true)]
 async fn releases_that_crash_leave_nothing_behind() {
